@@ -1,0 +1,43 @@
+"""From a human-pose model in PyTorch to a proven latency on a real edge device.
+
+The public names are loaded when they are first used, so that importing edgepose stays cheap.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgepose.bench.session import bench
+    from edgepose.build import build
+    from edgepose.bundle import load_bundle
+    from edgepose.errors import EdgePoseError
+    from edgepose.graph.create import create_model
+    from edgepose.zoo import list_models, model_spec
+
+__version__ = "0.1.0"
+__all__ = [
+    "EdgePoseError",
+    "__version__",
+    "bench",
+    "build",
+    "create_model",
+    "list_models",
+    "load_bundle",
+    "model_spec",
+]
+
+_HOMES = {
+    "EdgePoseError": "edgepose.errors",
+    "bench": "edgepose.bench.session",
+    "build": "edgepose.build",
+    "create_model": "edgepose.graph.create",
+    "list_models": "edgepose.zoo",
+    "load_bundle": "edgepose.bundle",
+    "model_spec": "edgepose.zoo",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'edgepose' has no attribute {name!r}")

@@ -1,0 +1,183 @@
+"""The one place that knows the order of a build: graph, golden data, artifact, proof, bundle."""
+
+import logging
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+import edgepose
+from edgepose.bundle import (
+    MANIFEST,
+    RUNNER,
+    SCHEMA_VERSION,
+    ArtifactInfo,
+    Bundle,
+    Manifest,
+    WeightsInfo,
+    load_bundle,
+    seal,
+    verify,
+)
+from edgepose.engines import usable_engine
+from edgepose.engines.base import Engine
+from edgepose.errors import BundleError, ProofError, UsageError
+from edgepose.files import folder_atomic
+from edgepose.fingerprint import fingerprint, package_version, source_hash
+from edgepose.model_source import ModelSource, find_source
+from edgepose.places import user_cache
+from edgepose.prepare import GRAPH_TOOLS, Prepared, graph_key, prepare
+from edgepose.prove.golden_data import load_golden, save_golden
+from edgepose.prove.proof import Proof
+from edgepose.provenance import git_commit
+from edgepose.recipes import Recipe, recipe_for
+from edgepose.runners.pack import python_runner
+from edgepose.targets import Target, load_target
+
+_log = logging.getLogger(__name__)
+_PENDING = Proof(
+    passed=False,
+    tensors=(),
+    keypoints=None,
+    failures=("not proven yet",),
+    weights="untrained",
+    where="nowhere",
+)
+
+
+def build(
+    model: str,
+    target: str = "host",
+    recipe: str | None = None,
+    weights: Path | str | None = None,
+    into: Path | str | None = None,
+    *,
+    golden: Path | str | None = None,
+    untrained: bool = False,
+    force: bool = False,
+    allow_unproven: bool = False,
+) -> Bundle:
+    """Make the proven bundle of ``model`` (a zoo name or an ONNX path) for ``target``.
+
+    ``into`` defaults to ``build/<model>/<target>-<recipe>``; ``golden`` is a folder of the
+    caller's own images. An unchanged build comes from the cache. Raises UsageError, BuildError
+    and, where the outputs are not the model's, ProofError; nothing is half-written then.
+    """
+    hardware = load_target(target)
+    how = recipe_for(hardware, recipe)
+    source = find_source(model, Path(weights) if weights else None, untrained)
+    engine = usable_engine(how.engine)
+    images = Path(golden) if golden else None
+    max_opset = min(how.max_opset, hardware.max_opset(how.engine) or how.max_opset)
+    key_of_graph = graph_key(source, max_opset, images)
+    build_key = _build_key(key_of_graph, hardware, how, engine)
+    place = Path(into) if into else Path("build") / source.spec.name / f"{target}-{how.name}"
+    _refuse_foreign_folder(place)
+    cached = user_cache() / "bundles" / build_key
+    if not force:
+        for candidate in (place, cached):
+            found = _find_built(candidate, build_key)
+            if found:
+                _require_proof(found, allow_unproven)
+                return found if candidate == place else _copy(found, place)
+
+    _log.info("%s: preparing the graph and its golden outputs", source.spec.name)
+    prepared = prepare(source, max_opset, images, key_of_graph, force)
+    with folder_atomic(cached) as folder:
+        _compile(source, prepared, hardware, how, engine, build_key, folder)
+        _require_proof(load_bundle(folder), allow_unproven)
+    return _copy(load_bundle(cached), place)
+
+
+def _compile(
+    source: ModelSource,
+    prepared: Prepared,
+    target: Target,
+    recipe: Recipe,
+    engine: Engine,
+    build_key: str,
+    folder: Path,
+) -> None:
+    """Fill ``folder`` with artifact, golden data, runner and manifest, then prove it."""
+    _log.info("%s: compiling with %s", prepared.spec.name, recipe.name)
+    artifact = engine.compile(prepared.graph, target, recipe, folder)
+    cases = load_golden(prepared.golden, prepared.folder)
+    (folder / RUNNER).write_bytes(python_runner())
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        bundle_id="",
+        build_key=build_key,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        edgepose_version=edgepose.__version__,
+        git_commit=git_commit(),
+        model=prepared.spec,
+        weights=WeightsInfo(source.weights_name(), source.weights_sha256(), source.trained),
+        target=target.name,
+        recipe=recipe,
+        toolchain=_toolchain(engine),
+        opset=prepared.graph.opset,
+        inputs=prepared.graph.inputs,
+        outputs=prepared.graph.outputs,
+        artifact=ArtifactInfo(artifact.files, dict(artifact.options)),
+        golden=save_golden(cases, folder, "golden"),
+        proof=_PENDING,
+        files={},
+    )
+    seal(folder, manifest)
+    _log.info("%s: proving on this host", prepared.spec.name)
+    seal(folder, msgspec.structs.replace(manifest, proof=verify(load_bundle(folder))))
+
+
+def _build_key(key_of_graph: str, target: Target, recipe: Recipe, engine: Engine) -> str:
+    return fingerprint(
+        {
+            "graph": key_of_graph,
+            "target": target,
+            "recipe": recipe,
+            "toolchain": _toolchain(engine),
+            "code": source_hash("engines", "runners", "prove", "bundle.py", "build.py"),
+        }
+    )
+
+
+def _toolchain(engine: Engine) -> dict[str, str]:
+    tools = {name: package_version(name) for name in GRAPH_TOOLS}
+    return {name: text for name, text in tools.items() if text} | dict(engine.check().versions)
+
+
+def _find_built(folder: Path, build_key: str) -> Bundle | None:
+    """The bundle in ``folder`` if it is whole and of this key; a damaged one is built anew."""
+    if not (folder / MANIFEST).is_file():
+        return None
+    try:
+        bundle = load_bundle(folder)
+    except BundleError as error:
+        _log.warning("%s; building it again", error)
+        return None
+    return bundle if bundle.manifest.build_key == build_key else None
+
+
+def _require_proof(bundle: Bundle, allow_unproven: bool) -> None:
+    proof = bundle.manifest.proof
+    if not proof.passed and not allow_unproven:
+        raise ProofError(
+            f"{bundle.name} is not proven: {'; '.join(proof.failures)}",
+            hint="Use a recipe of higher precision, or --allow-unproven for a bundle marked so.",
+        )
+
+
+def _refuse_foreign_folder(place: Path) -> None:
+    """Only a bundle, or nothing, may be replaced by a bundle."""
+    occupied = place.is_dir() and any(place.iterdir()) and not (place / MANIFEST).is_file()
+    if occupied or (place.exists() and not place.is_dir()):
+        raise UsageError(
+            f"{place} exists and is not a bundle, so it is not replaced",
+            hint="Choose another folder with -o, or empty this one.",
+        )
+
+
+def _copy(bundle: Bundle, place: Path) -> Bundle:
+    with folder_atomic(place) as folder:
+        shutil.copytree(bundle.folder, folder, dirs_exist_ok=True)
+    return Bundle(place, bundle.manifest)

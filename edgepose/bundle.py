@@ -1,0 +1,203 @@
+"""Bundles: a folder that any board can run and re-prove; its manifest names every byte in it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgepose.config import load_json
+from edgepose.engines import usable_engine
+from edgepose.engines.base import Artifact, Session
+from edgepose.errors import BundleError, ConfigError
+from edgepose.files import sha256_bytes, sha256_file, write_atomic
+from edgepose.graph.spec import TensorSpec
+from edgepose.prove.golden_data import Golden, load_golden
+from edgepose.prove.judge import judge
+from edgepose.prove.on_host import outputs_on_host
+from edgepose.prove.proof import Proof
+from edgepose.recipes import Recipe
+from edgepose.runners.plan import GoldenPaths, Plan
+from edgepose.zoo import ModelSpec
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+RUNNER = "runner.pyz"
+
+
+class WeightsInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the weights came from; ``sha256`` is None for seeded ones."""
+
+    source: str
+    sha256: str | None
+    trained: bool
+
+
+class ArtifactInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The engine's files and load options."""
+
+    files: tuple[str, ...]
+    options: dict[str, Any]
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``manifest.json``. All paths are relative to the bundle's folder."""
+
+    schema_version: int
+    bundle_id: str
+    build_key: str
+    created_at: str
+    edgepose_version: str
+    git_commit: str | None
+    model: ModelSpec
+    weights: WeightsInfo
+    target: str
+    recipe: Recipe
+    toolchain: dict[str, str]
+    opset: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    artifact: ArtifactInfo
+    golden: tuple[GoldenPaths, ...]
+    proof: Proof
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on this host whose files were all found with their right hashes."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        return (
+            f"{self.manifest.model.name} for {self.manifest.target} ({self.manifest.recipe.name})"
+        )
+
+    def golden(self) -> list[Golden]:
+        return load_golden(self.manifest.golden, self.folder)
+
+    def session(self, threads: int = 1) -> Session:
+        """Load the artifact on this host. Raises ToolchainError where its runtime is missing."""
+        manifest = self.manifest
+        artifact = Artifact(
+            folder=self.folder,
+            files=manifest.artifact.files,
+            options=manifest.artifact.options,
+            inputs=manifest.inputs,
+            outputs=manifest.outputs,
+        )
+        return usable_engine(manifest.recipe.engine).load(artifact, threads)
+
+
+def seal(folder: Path, manifest: Manifest) -> None:
+    """Hash every file in ``folder`` and write the manifest, its own id included."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    paths = sorted(path for path in found if path != folder / MANIFEST)
+    files = {path.relative_to(folder).as_posix(): sha256_file(path) for path in paths}
+    sealed = msgspec.structs.replace(manifest, files=files)
+    sealed = msgspec.structs.replace(sealed, bundle_id=_identify(sealed))
+    write_atomic(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(sealed), indent=1))
+
+
+def load_bundle(folder: Path | str) -> Bundle:
+    """Read a bundle and re-hash all of it.
+
+    Raises BundleError for anything missing, altered, or of another schema.
+    """
+    folder = Path(folder)
+    if not (folder / MANIFEST).is_file():
+        raise BundleError(
+            f"{folder} is not a bundle: it has no {MANIFEST}", hint="Make one: `edgepose build`."
+        )
+    rebuild = "Build it again with `edgepose build … --force`."
+    manifest = _read_manifest(folder / MANIFEST, rebuild)
+    for name, digest in manifest.files.items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise BundleError(f"bundle {folder}: the path {name!r} leads out of it", hint=rebuild)
+        if not path.is_file():
+            raise BundleError(f"bundle {folder}: the file {name} is missing", hint=rebuild)
+        if sha256_file(path) != digest:
+            raise BundleError(
+                f"bundle {folder}: the file {name} is corrupt or truncated "
+                f"({path.stat().st_size} bytes; its sha256 is not the manifest's)",
+                hint=rebuild,
+            )
+    return Bundle(folder, manifest)
+
+
+def verify(bundle: Bundle) -> Proof:
+    """Prove a loaded bundle again on this host, from its own golden data."""
+    folder, manifest = bundle.folder, bundle.manifest
+
+    def at(name: str) -> str:
+        return str(folder / name)
+
+    plan = make_plan(manifest, "prove", "verify", {name: at(name) for name in manifest.files})
+    return judge_bundle(bundle, outputs_on_host(plan), where="this host")
+
+
+def judge_bundle(bundle: Bundle, outputs: Any, *, where: str) -> Proof:
+    """The proof of ``outputs`` (by case, by tensor) against the bundle's golden data and gates."""
+    manifest = bundle.manifest
+    return judge(
+        manifest.model,
+        bundle.golden(),
+        outputs,
+        manifest.recipe.gates,
+        trained=manifest.weights.trained,
+        where=where,
+    )
+
+
+def make_plan(
+    manifest: Manifest, mode: Any, run_id: str, paths: dict[str, str], **settings: Any
+) -> Plan:
+    """A plan for the bundle's files at ``paths`` (name → path where the runner runs)."""
+    settings = {"threads": 1, "cpus": None, **settings}
+    gate = manifest.recipe.gates.tensor
+    return Plan(
+        run_id=run_id,
+        mode=mode,
+        engine=manifest.recipe.engine,
+        artifact={name: paths[name] for name in manifest.artifact.files},
+        options=manifest.artifact.options,
+        inputs=manifest.inputs,
+        outputs=manifest.outputs,
+        golden=tuple(
+            GoldenPaths(
+                case.name,
+                {tensor: paths[name] for tensor, name in case.inputs.items()},
+                {tensor: paths[name] for tensor, name in case.outputs.items()},
+            )
+            for case in manifest.golden
+        ),
+        sha256={paths[name]: digest for name, digest in manifest.files.items()},
+        gate={name: getattr(gate, name) for name in gate.__struct_fields__},
+        **settings,
+    )
+
+
+def _read_manifest(path: Path, hint: str) -> Manifest:
+    try:
+        version = load_json(path, dict).get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise BundleError(
+                f"{path}: schema version {version!r}, this edgepose reads {SCHEMA_VERSION}",
+                hint=hint,
+            )
+        manifest = load_json(path, Manifest)
+    except ConfigError as error:
+        raise BundleError(str(error), hint=hint) from None
+    if manifest.bundle_id != _identify(manifest):
+        raise BundleError(f"{path} was altered after it was written", hint=hint)
+    return manifest
+
+
+def _identify(manifest: Manifest) -> str:
+    """Hash of everything in the manifest but the id itself and the time of writing."""
+    bare = msgspec.structs.replace(manifest, bundle_id="", created_at="")
+    return sha256_bytes(msgspec.json.encode(bare))[:16]

@@ -1,0 +1,1 @@
+"""The command line: it parses and prints, every command is a function callable from Python."""

@@ -1,0 +1,58 @@
+"""``edgepose COMMAND``: find the command, run it, turn errors into one paragraph and a code.
+
+Exit codes: 0 done; 1 unexpected; 2 wrong usage or configuration; 3 the build failed; 4 the proof
+failed; 5 a bundle is corrupt; 6 a device cannot be used; 7 a run died or its measurement was
+refused; 130 interrupted.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+import edgepose
+from edgepose.cli import bench, build, device, models, recipes, report, targets, verify
+from edgepose.errors import EdgePoseError
+
+_COMMANDS = (models, targets, recipes, build, verify, device, bench, report)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    arguments = _parser().parse_args(words)
+    level = logging.WARNING if arguments.quiet else logging.INFO
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("edgepose").setLevel(level)
+    try:
+        code: int = arguments.run(arguments)
+        return code
+    except EdgePoseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edgepose",
+        description="From a human-pose model to a proven latency on a real edge device.",
+        epilog=(__doc__ or "").partition("\n\n")[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"edgepose {edgepose.__version__}")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add_parser(commands)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

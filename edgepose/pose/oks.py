@@ -1,0 +1,32 @@
+"""Object key-point similarity: how near two sets of key points of one person lie."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.pose.result import Floats
+
+# From pycocotools; CrowdPose's from its own evaluation code.
+_COCO = (
+    *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
+    *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+)
+_CROWDPOSE = (
+    *(0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107),
+    *(0.087, 0.087, 0.089, 0.089, 0.079, 0.079),
+)
+_UNIFORM = 0.05  # MPII (scored by PCKh, has no sigmas) and any set that we do not know
+
+
+def sigmas_for(keypoints: int) -> NDArray[np.float64]:
+    """Sigmas [K] of COCO (17 points) or CrowdPose (14); 0.05 for each point of any other set."""
+    known = {len(_COCO): _COCO, len(_CROWDPOSE): _CROWDPOSE}
+    return np.array(known.get(keypoints, (_UNIFORM,) * keypoints))
+
+
+def oks(points: Floats, others: Floats, sigmas: NDArray[np.float64], area: float) -> float:
+    """Mean over the K points of exp(-d² / (2 · area · (2·sigma)²)), 0..1, as COCO defines it.
+
+    ``points`` and ``others`` [K, 2] in pixels, ``area`` in pixels²; pass only visible points.
+    """
+    squared = ((points.astype(np.float64) - others) ** 2).sum(-1)
+    return float(np.exp(-squared / (2 * area * (2 * sigmas) ** 2)).mean())

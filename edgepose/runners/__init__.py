@@ -1,0 +1,1 @@
+"""What executes on devices. ``PROTOCOL.md`` is the contract of every runner."""

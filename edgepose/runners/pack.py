@@ -1,0 +1,22 @@
+"""Pack the Python runner into one reproducible file."""
+
+import io
+import zipfile
+from pathlib import Path
+
+_MAIN = """import sys
+from edgepose_runner.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip file's earliest date, so that equal sources hash equally
+
+
+def python_runner() -> bytes:
+    """The bytes of ``runner.pyz``: ``python3 runner.pyz FOLDER``. Equal sources, equal bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo("__main__.py", _EPOCH), _MAIN)
+        for source in sorted((Path(__file__).parent / "python").glob("*.py")):
+            info = zipfile.ZipInfo(f"edgepose_runner/{source.name}", _EPOCH)
+            archive.writestr(info, source.read_bytes())
+    return buffer.getvalue()

@@ -1,0 +1,187 @@
+"""The zoo: every model's name, shape, decoder, counts and published figures, as data.
+
+The data is read from ``models_src/<family>/variants.toml``. Nothing here imports torch.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from edgepose.config import load_toml, pick
+from edgepose.errors import ConfigError
+from edgepose.places import models_source
+
+Positive = Annotated[int, msgspec.Meta(gt=0)]
+Task = Literal["top-down", "bottom-up", "detection", "unknown"]
+
+
+class _Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of everything that is read from a file: immutable, strict about its keys."""
+
+
+class InputSpec(_Data, frozen=True, kw_only=True):
+    """How an image becomes the net's input tensor, float32 [1, 3, height, width].
+
+    ``mean`` and ``std`` are in 0..255 units and in the order of ``color``.
+    ``fit``: ``crop`` = affine crop around a person's box; ``letterbox`` = keep the ratio, pad right
+    and bottom; ``center`` = keep the ratio, pad around; ``stretch`` = resize to fit.
+    """
+
+    height: Positive
+    width: Positive
+    color: Literal["rgb", "bgr"] = "rgb"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (255.0, 255.0, 255.0)
+    fit: Literal["crop", "letterbox", "center", "stretch"] = "stretch"
+    pad: float = 0.0
+
+
+class SimCCDecoder(_Data, frozen=True, kw_only=True, tag_field="kind", tag="simcc"):
+    """Two outputs [1, K, width·split] and [1, K, height·split] of per-axis bins."""
+
+    split: float = 2.0
+
+
+class HeatmapDecoder(_Data, frozen=True, kw_only=True, tag_field="kind", tag="heatmap"):
+    """One output [1, K, height/stride, width/stride]; cell i lies at input pixel i·stride."""
+
+    refine: Literal["none", "quarter", "dark"] = "quarter"
+    blur_kernel: Positive = 11
+
+
+class RTMDetDecoder(_Data, frozen=True, kw_only=True, tag_field="kind", tag="rtmdet"):
+    """Per level classification logits and l, t, r, b distances in input pixels.
+
+    ``layout``: ``split`` = cls [1, C, h, w] per level, then reg [1, 4, h, w] per level;
+    ``fused`` = one output [1, h, w, C + 4] per level.
+    """
+
+    strides: tuple[Positive, ...] = (8, 16, 32)
+    score_threshold: float = 0.05
+    nms_iou: float = 0.6
+    layout: Literal["split", "fused"] = "split"
+
+
+class AssociativeDecoder(_Data, frozen=True, kw_only=True, tag_field="kind", tag="associative"):
+    """Heatmaps and tag maps of a bottom-up net: out0 [1, 2K, h/4, w/4], out1 [1, K, h/2, w/2]."""
+
+    detection_threshold: float = 0.1
+    tag_threshold: float = 1.0
+    max_people: Positive = 30
+
+
+Decoder = SimCCDecoder | HeatmapDecoder | RTMDetDecoder | AssociativeDecoder
+
+
+class PublishedAP(_Data, frozen=True, kw_only=True):
+    value: float
+    dataset: str
+    note: str = ""
+
+
+class Published(_Data, frozen=True, kw_only=True):
+    """What the paper prints; absent where it prints nothing."""
+
+    parameters_m: float | None = None
+    gmacs: float | None = None
+    ap: PublishedAP | None = None
+    notes: tuple[str, ...] = ()
+
+
+class WeightsSource(_Data, frozen=True, kw_only=True):
+    """A checkpoint of the original authors: a URL, or a cloud-drive id to fetch by hand."""
+
+    name: str
+    url: str | None = None
+    drive_id: str | None = None
+    sha256_prefix: str | None = None
+
+
+class ModelSpec(_Data, frozen=True, kw_only=True):
+    """One model: a zoo entry, or a user's ONNX file (``family`` is then ``onnx``)."""
+
+    name: str
+    family: str
+    task: Task
+    input: InputSpec | None
+    outputs: tuple[str, ...]
+    decoder: Decoder | None = None
+    title: str = ""
+    dataset: str = ""
+    keypoints: int = 0
+    parameters: int | None = None
+    macs: int | None = None
+    published: Published = Published()
+    weights: tuple[WeightsSource, ...] = ()
+    builder: str = ""
+    arch: dict[str, Any] = msgspec.field(default_factory=dict)
+    source: str = ""
+    license: str = ""
+
+
+class _Family(_Data, frozen=True, kw_only=True):
+    name: str
+    title: str
+    task: Task
+    builder: str
+    license: str
+    source: str
+
+
+class _Variant(_Data, frozen=True, kw_only=True):
+    dataset: str
+    keypoints: int
+    arch: dict[str, Any]
+    outputs: tuple[str, ...]
+    parameters: Positive
+    macs: Positive
+    input: InputSpec
+    decoder: Decoder
+    published: Published = Published()
+    weights: tuple[WeightsSource, ...] = ()
+
+
+class _VariantsFile(_Data, frozen=True):
+    family: _Family
+    models: dict[str, _Variant]
+
+
+@cache
+def zoo() -> dict[str, ModelSpec]:
+    """All models by name, in the order of their families' tables."""
+    entries: dict[str, ModelSpec] = {}
+    for path in sorted(models_source().glob("*/variants.toml")):
+        entries.update(_read_family(path))
+    return entries
+
+
+def list_models() -> list[str]:
+    """Names of all models in the zoo."""
+    return list(zoo())
+
+
+def model_spec(name: str) -> ModelSpec:
+    """The zoo's entry ``name``. Raises UsageError with the nearest names."""
+    return pick(name, zoo(), "model", "edgepose models")
+
+
+def _read_family(path: Path) -> dict[str, ModelSpec]:
+    file = load_toml(path, _VariantsFile)
+    family = file.family
+    if path.parent.name != family.name:
+        raise ConfigError(f"{path}: the family is called {family.name!r}, its folder is not")
+    return {
+        name: ModelSpec(
+            name=name,
+            family=family.name,
+            title=family.title,
+            task=family.task,
+            builder=family.builder,
+            license=family.license,
+            source=family.source,
+            **{field: getattr(variant, field) for field in variant.__struct_fields__},
+        )
+        for name, variant in file.models.items()
+    }

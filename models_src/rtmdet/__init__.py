@@ -1,0 +1,1 @@
+"""RTMDet: the one-stage person detector in front of RTMPose (Lyu et al., 2022)."""

@@ -1,0 +1,71 @@
+"""Devices that are really there: this machine, and an OpenSSH server on loopback."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgepose.deadline import Deadline
+from edgepose.devices.local import LocalTransport
+from edgepose.devices.ssh import SshTransport
+from edgepose.devices.transport import Transport
+from tests.devices.ssh_server import SSHD, SshServer
+
+
+@pytest.fixture
+def deadline() -> Deadline:
+    """Far enough for a slow machine."""
+    return Deadline.after(60)
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    if not os.access(SSHD, os.X_OK):
+        pytest.skip("OpenSSH's sshd is not installed")
+    server = SshServer(tmp_path_factory.mktemp("sshd"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder of our own, so that the user's ~/.ssh plays no part."""
+    folder = tmp_path / "home"
+    (folder / ".ssh").mkdir(parents=True, mode=0o700)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return folder
+
+
+@pytest.fixture
+def ssh_transport(ssh_server: SshServer, home: Path) -> Iterator[SshTransport]:
+    transport = SshTransport(ssh_server.device())
+    yield transport
+    transport.close()
+
+
+@pytest.fixture(params=["local", "ssh"])
+def transport(request: pytest.FixtureRequest) -> Transport:
+    if request.param == "local":
+        return LocalTransport()
+    found: Transport = request.getfixturevalue("ssh_transport")
+    return found
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB."""
+    folder = tmp_path / "small-disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "edgepose-test", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip("a small file system can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

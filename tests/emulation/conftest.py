@@ -1,0 +1,53 @@
+"""The loopback board for tests, and what happens where this machine cannot run one."""
+
+import functools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.emulation.board import Board, running_board
+from tests.emulation.requirements import EmulationError, missing_requirements
+from tests.emulation.root import prepare_root
+
+HERE = Path(__file__).parent
+# Set where the boards must work (CI), so that a broken one is not taken for a missing one.
+REQUIRE = "EDGEPOSE_REQUIRE_EMULATION"
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.emulation)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, or fail where boards are required, and say why."""
+    problem = emulation_problem()
+    if problem and os.environ.get(REQUIRE) == "1":
+        pytest.fail(f"{REQUIRE}=1, but {problem}", pytrace=False)
+    if problem:
+        pytest.skip(problem)
+
+
+@functools.cache
+def emulation_problem() -> str | None:
+    """What keeps a board from starting here; building the shared root is part of the answer."""
+    missing = missing_requirements()
+    if missing:
+        return "; ".join(missing)
+    try:
+        prepare_root()
+    except EmulationError as error:  # most often no network and no cached root
+        return str(error)
+    return None
+
+
+@pytest.fixture(scope="session")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+    """A Raspberry Pi 4 that all tests share: leave it running and as it was found."""
+    with running_board(tmp_path_factory.mktemp("rpi4")) as board:
+        yield board
