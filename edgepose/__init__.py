@@ -3,7 +3,9 @@
 The public names are loaded when they are first used, so that importing edgepose stays cheap.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,3 +43,14 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'edgepose' has no attribute {name!r}")
+
+
+class _Package(ModuleType):
+    """Keeps ``edgepose.build`` and ``edgepose.bench`` functions when their modules are imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

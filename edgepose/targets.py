@@ -21,11 +21,15 @@ class _Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Cpu(_Data, frozen=True, kw_only=True):
-    """``fast_cores`` are the indices a benchmark uses by default: the big cluster."""
+    """``fast_cores`` are the indices of the big cluster, which a benchmark uses.
+
+    ``threads`` is how many it uses unless told; None is all fast cores.
+    """
 
     name: str
     cores: Positive
     fast_cores: tuple[int, ...]
+    threads: Positive | None = None
     isa: tuple[str, ...] = ()
     max_clock_mhz: int | None = None
 
@@ -117,6 +121,7 @@ def _detect_host(target: Target) -> Target:
             name=info.get("model name", platform.processor() or "unknown"),
             cores=len(usable),
             fast_cores=tuple(usable),
+            threads=target.cpu.threads,
             isa=tuple(flag for flag in notable if flag in flags),
         ),
         memory_mib=pages // 2**20,

@@ -102,7 +102,7 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def t_quantile(degrees: int) -> float:
-    """The 0.975 quantile of Student's t with ``degrees`` of freedom, to 1e-4."""
+    """The 0.975 quantile of Student's t with ``degrees`` of freedom, within 2e-4."""
     if degrees <= len(_T_975):
         return _T_975[degrees - 1]
     z = NormalDist().inv_cdf(0.975)  # the Cornish-Fisher expansion in 1 / degrees
@@ -111,7 +111,7 @@ def t_quantile(degrees: int) -> float:
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
-    return z + sum(term / degrees**power for power, term in enumerate(terms, start=1))
+    return z + math.fsum(term / degrees**power for power, term in enumerate(terms, start=1))
 
 
 def median_interval(ordered: Sequence[float]) -> tuple[float, float] | None:

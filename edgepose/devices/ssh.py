@@ -149,7 +149,11 @@ def _collect(
 
 
 def _kill(channel: paramiko.Channel) -> None:
-    """Ask the server to kill the command; OpenSSH does, except under ForceCommand."""
+    """Ask the server to kill the command.
+
+    OpenSSH does so for ordinary users, but not for root and not under ForceCommand; there the
+    command runs on, which is why anything long is started detached.
+    """
     message = paramiko.Message()
     message.add_byte(cMSG_CHANNEL_REQUEST)
     message.add_int(channel.remote_chanid)

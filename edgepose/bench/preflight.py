@@ -1,0 +1,81 @@
+"""Is the device fit for a measurement? Asked before anything is sent, and before every process."""
+
+import logging
+import time
+from typing import Any
+
+import msgspec
+
+from edgepose.bundle import Bundle
+from edgepose.deadline import Deadline
+from edgepose.devices.device import Device
+from edgepose.devices.facts import DeviceFacts
+from edgepose.devices.sensors import read_sensors
+from edgepose.devices.transport import Transport
+from edgepose.errors import DeviceError, RuntimeMissingError
+from edgepose.targets import load_target
+
+_log = logging.getLogger(__name__)
+HOT_C = 70.0  # boards begin to throttle at 80 to 85 °C; the gate leaves room for the run itself
+_COOL_DOWN_S = 180.0
+_MIN_FREE_MIB = 64  # results, outputs and logs beside the bundle's own files
+
+
+def preflight(device: Device, bundle: Bundle, facts: DeviceFacts) -> None:
+    """Raise DeviceError or RuntimeMissingError where a run on ``device`` could only fail."""
+    target = load_target(device.target)
+    if facts.arch and facts.arch != target.arch:
+        raise DeviceError(
+            f"device {device.name!r} is {facts.arch}, its target {target.name} is {target.arch}",
+            hint="Correct the target of its entry in devices.toml.",
+        )
+    engine = bundle.manifest.recipe.engine
+    fix = f"Run `edgepose device setup {device.name}`."
+    if facts.python is None:
+        raise RuntimeMissingError(f"device {device.name!r} has no usable Python", hint=fix)
+    missing = [name for name in ("numpy", engine) if name not in facts.python.packages]
+    if missing:
+        raise RuntimeMissingError(
+            f"device {device.name!r} lacks {' and '.join(missing)} for "
+            f"Python {facts.python.version}",
+            hint=fix,
+        )
+    if facts.free_disk_mib is not None and facts.free_disk_mib < _MIN_FREE_MIB:
+        raise DeviceError(
+            f"device {device.name!r} has {facts.free_disk_mib} MiB free, "
+            f"a run wants {_MIN_FREE_MIB}",
+            hint="Free some space there.",
+        )
+
+
+def cool_down(transport: Transport) -> None:
+    """Wait until the hottest zone is below ``HOT_C``, at most three minutes.
+
+    Returns at once where nothing is readable. What is still hot then is measured all the same,
+    and refused if it throttles.
+    """
+    deadline = Deadline.after(_COOL_DOWN_S)
+    while True:
+        hottest = read_sensors(transport, Deadline.after(60)).hottest_c
+        if hottest is None or hottest < HOT_C:
+            return
+        if deadline.expired:
+            _log.warning("still at %.0f °C after %.0f s", hottest, _COOL_DOWN_S)
+            return
+        _log.info("waiting: %.0f °C, the gate is %.0f °C", hottest, HOT_C)
+        time.sleep(min(5.0, deadline.remaining_s))
+
+
+def recorded_facts(facts: DeviceFacts) -> dict[str, Any]:
+    """The facts as a record keeps them, with what ``validity`` judges at the top level."""
+    plain: dict[str, Any] = msgspec.to_builtins(facts, str_keys=True)
+    sensors = plain.pop("sensors")
+    governors, max_khz = sensors.pop("governors"), sensors.pop("max_khz")
+    throttled = sensors.pop("throttled")
+    return {
+        **plain,
+        **sensors,
+        "governor": governors or None,
+        "max_clock_mhz": {core: khz / 1e3 for core, khz in max_khz.items()} or None,
+        "throttled": None if throttled is None else hex(throttled),
+    }

@@ -1,0 +1,99 @@
+"""``edgepose bench [MODEL|BUNDLE…]``: prove on the device, time there, print the table."""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgepose.cli.common import Commands, add_json, print_json
+
+if TYPE_CHECKING:
+    from edgepose.bundle import Bundle
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
+
+
+def add_parser(commands: Commands) -> None:
+    parser = commands.add_parser("bench", help="prove and time bundles on a device")
+    parser.add_argument(
+        "what",
+        nargs="*",
+        metavar="MODEL|BUNDLE",
+        help="a zoo name, an ONNX file or a bundle's folder; a missing bundle is built; "
+        "none: every bundle below ./build for the device's target",
+    )
+    parser.add_argument("--device", default="local", help="a device's name (default: local)")
+    parser.add_argument("--recipe", help="how to compile what is built (default: the target's)")
+    parser.add_argument("--profile", default="trust", help="paper, trust (default) or p99")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="default: the target's")
+    parser.add_argument(
+        "--budget",
+        type=_seconds,
+        default=300.0,
+        metavar="TIME",
+        help="bound on one cell's timed part, such as 90s, 5m (default) or 1h",
+    )
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from edgepose.bench.session import bench
+    from edgepose.errors import RunError
+    from edgepose.report.tables import render, rows
+
+    records = []
+    for bundle in _bundles(arguments):
+        record = bench(
+            bundle,
+            arguments.device,
+            arguments.profile,
+            threads=arguments.threads,
+            budget_s=arguments.budget,
+        )
+        records.append(record)
+        for note in record.verdict.notes:
+            print(f"note: {record.model} ({record.recipe}): {note}", file=sys.stderr)
+    if arguments.json:
+        print_json(records)
+    else:
+        print(render(rows(records), "text"))
+    return 0 if all(record.verdict.valid for record in records) else RunError.exit_code
+
+
+def _bundles(arguments: argparse.Namespace) -> Iterator["Bundle"]:
+    """The bundles to measure, built one by one as they are wanted."""
+    from edgepose.build import build
+    from edgepose.bundle import MANIFEST, load_bundle
+    from edgepose.devices.inventory import find_device
+    from edgepose.errors import UsageError
+
+    target = find_device(arguments.device).target
+    if not arguments.what:
+        found = sorted(Path("build").glob(f"*/{target}-*/{MANIFEST}"))
+        if not found:
+            raise UsageError(
+                f"there is no bundle for {target} below ./build",
+                hint=f"Name a model: `edgepose bench litepose-xs --device {arguments.device}`.",
+            )
+        yield from (load_bundle(path.parent) for path in found)
+    for what in arguments.what:
+        if Path(what).is_dir():
+            yield load_bundle(what)
+        else:
+            yield build(what, target, arguments.recipe)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if not match or float(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 5m or 1h")
+    return float(match[1]) * _UNITS_S[match[2] or "s"]

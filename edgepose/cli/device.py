@@ -1,0 +1,165 @@
+"""``edgepose device add|list|show|remove|trust|doctor|setup``: the user's boards."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from edgepose.cli.common import Commands, add_json, print_fields, print_json, print_table
+
+
+def add_parser(commands: Commands) -> None:
+    parser = commands.add_parser("device", help="the inventory of boards")
+    actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
+
+    add = actions.add_parser("add", help="add a board that is reached by SSH")
+    add.add_argument("name", help="a-z, 0-9 and -")
+    add.add_argument("--target", required=True, help="its kind, see `edgepose targets`")
+    add.add_argument("--ssh", required=True, metavar="USER@HOST", help="or a ~/.ssh/config alias")
+    add.add_argument("--port", type=int)
+    add.add_argument("--identity", type=Path, metavar="FILE", help="private key, never a password")
+    add.add_argument("--workdir", help="edgepose's folder there (default: ~/.edgepose)")
+    add.add_argument("--python", default="python3", help="its interpreter (default: python3)")
+    add.add_argument("--emulated", action="store_true", help="its timings are no latencies")
+    add.add_argument("--user", action="store_true", help="for all projects, not only this folder")
+    add.set_defaults(run=run_add)
+
+    listing = actions.add_parser("list", help="all devices")
+    add_json(listing)
+    listing.set_defaults(run=run_list)
+
+    for name, function, text in (
+        ("show", run_show, "one device's entry"),
+        ("doctor", run_doctor, "examine it and say how to mend what is missing"),
+        ("setup", run_setup, "install the runtimes there, from wheels of this host"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("name")
+        add_json(action)
+        action.set_defaults(run=function)
+    remove = actions.add_parser("remove", help="forget a device")
+    remove.add_argument("name")
+    remove.set_defaults(run=run_remove)
+    trust = actions.add_parser("trust", help="show the host key's fingerprint and pin it")
+    trust.add_argument("name")
+    trust.add_argument("--yes", action="store_true", help="pin it without asking")
+    trust.set_defaults(run=run_trust)
+
+
+def run_add(arguments: argparse.Namespace) -> int:
+    from edgepose.devices.device import Device
+    from edgepose.devices.inventory import add_device, parse_ssh
+    from edgepose.targets import load_target
+
+    load_target(arguments.target)
+    place = parse_ssh(arguments.ssh)
+    device = Device(
+        name=arguments.name,
+        target=arguments.target,
+        transport="ssh",
+        host=place.host,
+        user=place.user,
+        port=arguments.port or place.port,
+        identity_file=str(arguments.identity.expanduser()) if arguments.identity else None,
+        workdir=arguments.workdir,
+        python=arguments.python,
+        emulated=arguments.emulated,
+    )
+    path = add_device(device, user=arguments.user)
+    print(f"added {device.name} to {path}; next: edgepose device trust {device.name}")
+    return 0
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    from edgepose.devices.inventory import list_devices
+
+    devices = list_devices()
+    if arguments.json:
+        print_json(devices)
+        return 0
+    rows = [
+        [
+            device.name,
+            device.target + (" (emulated)" if device.emulated else ""),
+            device.transport,
+            f"{device.user or ''}{'@' if device.user else ''}{device.host or '-'}",
+            "pinned" if device.host_keys else "-",
+        ]
+        for device in devices
+    ]
+    print_table(["device", "target", "transport", "address", "host key"], rows)
+    return 0
+
+
+def run_show(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    from edgepose.devices.inventory import find_device
+
+    device = find_device(arguments.name)
+    if arguments.json:
+        print_json(device)
+    else:
+        print_fields([(k, "-" if v is None else v) for k, v in msgspec.to_builtins(device).items()])
+    return 0
+
+
+def run_remove(arguments: argparse.Namespace) -> int:
+    from edgepose.devices.inventory import remove_device
+
+    print(f"removed {arguments.name} from {remove_device(arguments.name)}")
+    return 0
+
+
+def run_trust(arguments: argparse.Namespace) -> int:
+    from edgepose.devices.inventory import find_device
+    from edgepose.devices.trust import host_fingerprints, pin
+    from edgepose.errors import UsageError
+
+    device = find_device(arguments.name)
+    keys = host_fingerprints(device)
+    if not keys:
+        raise UsageError(f"device {device.name!r} is local: there is no host key to trust")
+    for key in keys:
+        print(f"{device.host} offers {key.kind} {key.fingerprint}")
+    if not arguments.yes:
+        if not sys.stdin.isatty():
+            raise UsageError("nobody can be asked here", hint="Compare it, then add --yes.")
+        print("Compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the board.")
+        if input("Is it the board's? [y/N] ").strip().lower() not in ("y", "yes"):
+            print("not pinned")
+            return UsageError.exit_code
+    pin(device, keys[0])
+    print(f"pinned for {device.name}")
+    return 0
+
+
+def run_doctor(arguments: argparse.Namespace) -> int:
+    from edgepose.devices.doctor import examine
+    from edgepose.devices.inventory import find_device
+    from edgepose.errors import DeviceError
+
+    checks = examine(find_device(arguments.name))
+    if arguments.json:
+        print_json(checks)
+    else:
+        print_table(
+            ["verdict", "check", "what was seen", "what to do"],
+            [[check.verdict, check.name, check.text, check.fix] for check in checks],
+        )
+    critical = any(check.verdict == "CRITICAL" for check in checks)
+    return DeviceError.exit_code if critical else 0
+
+
+def run_setup(arguments: argparse.Namespace) -> int:
+    from edgepose.devices.inventory import find_device
+    from edgepose.devices.setup import setup_device
+
+    def progress(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    versions = setup_device(find_device(arguments.name), progress=progress)
+    if arguments.json:
+        print_json(versions)
+    else:
+        print_table(["module", "version"], sorted(versions.items()))
+    return 0

@@ -1,0 +1,159 @@
+"""Tables of records as text, Markdown, CSV and JSON. Pure.
+
+Two things hold in every format: a time taken under emulation never shows, and neither does a
+refused measurement without the word REFUSED beside it.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+from tabulate import tabulate
+
+from edgepose.bench.record import Record, RunSamples
+from edgepose.prove.proof import Proof
+
+Format = Literal["text", "md", "csv", "json"]
+
+NOT_AVAILABLE = "n/a"
+EMULATED = "emulated"
+
+_LATENCIES = ("median_ms", "half_width_ms", "min_ms", "p90_ms", "p95_ms", "p99_ms")
+_HEADINGS = (
+    *("model", "recipe", "threads", "device", "median ± 95 % (ms)"),
+    *("min", "p90", "p95", "p99", "n", "proof", "verdict"),
+)
+_MAX_DECIMALS = 4  # 0.1 µs, the cost of reading the clock twice
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One record in a table. Latencies are in ms, all None where ``emulated``.
+
+    A percentile is None where there are too few samples for it; ``n`` reads processes × runs.
+    """
+
+    record_id: str
+    model: str
+    recipe: str
+    threads: int
+    device: str
+    emulated: bool
+    median_ms: float | None
+    half_width_ms: float | None
+    min_ms: float | None
+    p90_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    n: str
+    proof: str
+    verdict: str
+
+
+def rows(records: Iterable[Record]) -> list[Row]:
+    """One row per record, in their order."""
+    return [_row(record) for record in records]
+
+
+def render(rows: Sequence[Row], format: Format) -> str:
+    """The table, without a final newline. CSV and JSON carry full figures and the record's id."""
+    if format == "json":
+        return json.dumps(msgspec.to_builtins(list(rows)), ensure_ascii=False, indent=2)
+    if format == "csv":
+        return _csv(rows)
+    cells = [_cells(row) for row in rows]
+    if format == "md":
+        cells = [tuple(cell.replace("|", "\\|") for cell in line) for line in cells]
+    style = "github" if format == "md" else "simple"
+    return tabulate(cells, headers=_HEADINGS, tablefmt=style, disable_numparse=True)
+
+
+def _row(record: Record) -> Row:
+    shown = None if record.emulated else record.summary
+    return Row(
+        record_id=record.record_id,
+        model=record.model,
+        recipe=record.recipe,
+        threads=record.threads,
+        device=record.device,
+        emulated=record.emulated,
+        median_ms=shown.median_ms if shown else None,
+        half_width_ms=shown.half_width_ms if shown else None,
+        min_ms=shown.min_ms if shown else None,
+        p90_ms=shown.p90_ms if shown else None,
+        p95_ms=shown.p95_ms if shown else None,
+        p99_ms=shown.p99_ms if shown else None,
+        n=_count(record.runs),
+        proof=proof_text(record.proof),
+        verdict=verdict_text(record),
+    )
+
+
+def proof_text(proof: Proof) -> str:
+    """``0.02 px, OKS 0.999`` where key points were compared, else ``tensor 3e-07`` (the worst)."""
+    if not proof.passed:
+        return "FAILED"
+    if proof.keypoints:
+        oks = math.floor(proof.keypoints.oks * 1000) / 1000  # 0.9996 is not 1
+        return f"{proof.keypoints.mean_px:.2f} px, OKS {oks:.3f}"
+    errors = [tensor.max_relative_error for tensor in proof.tensors]
+    worst = max((error for error in errors if error is not None), default=None)
+    return NOT_AVAILABLE if worst is None else f"tensor {worst:.0e}"
+
+
+def verdict_text(record: Record) -> str:
+    """``valid``, or ``REFUSED:`` and the keyword of each reason, once."""
+    if record.verdict.valid:
+        return "valid"
+    keywords = dict.fromkeys(reason.partition(":")[0] for reason in record.verdict.reasons)
+    return f"REFUSED: {', '.join(keywords)}"
+
+
+def decimals_for(half_width: float | None, value: float) -> int:
+    """Decimals that show two significant digits of the half width, or three of a bare value."""
+    scale, digits = (half_width, 2) if half_width else (value, 3)
+    if not scale:
+        return _MAX_DECIMALS
+    return min(_MAX_DECIMALS, max(0, digits - 1 - math.floor(math.log10(abs(scale)))))
+
+
+def _count(runs: Sequence[RunSamples]) -> str:
+    """``5×200``, and where processes differ ``1×200 + 1×150``."""
+    counts: dict[int, int] = {}
+    for run in runs:
+        counts[len(run.samples_ns)] = counts.get(len(run.samples_ns), 0) + 1
+    return " + ".join(f"{processes}×{samples}" for samples, processes in counts.items()) or "0"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    head = (row.model, row.recipe, str(row.threads), row.device)
+    return (*head, *_latency_cells(row), row.n, row.proof, row.verdict)
+
+
+def _latency_cells(row: Row) -> tuple[str, ...]:
+    if row.emulated:
+        return (EMULATED,) * 5
+    if row.median_ms is None:
+        return (NOT_AVAILABLE,) * 5
+    decimals = decimals_for(row.half_width_ms, row.median_ms)
+
+    def text(value: float | None) -> str:
+        return NOT_AVAILABLE if value is None else f"{value:.{decimals}f}"
+
+    headline = f"{text(row.median_ms)} ± {text(row.half_width_ms)}"
+    return (headline, *map(text, (row.min_ms, row.p90_ms, row.p95_ms, row.p99_ms)))
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, Row.__struct_fields__, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        cells = msgspec.structs.asdict(row)
+        absent = EMULATED if row.emulated else NOT_AVAILABLE
+        cells.update({key: absent for key in _LATENCIES if cells[key] is None})
+        writer.writerow(cells)
+    return file.getvalue().rstrip("\n")

@@ -1,0 +1,153 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgepose.errors import UsageError
+from edgepose.pose.preprocess import prepare, read_image
+from edgepose.zoo import InputSpec
+
+PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "color": "bgr"}
+
+
+def spec(fit: str, height: int = 64, width: int = 48, **rest: object) -> InputSpec:
+    return InputSpec(height=height, width=width, fit=fit, **{**PLAIN, **rest})
+
+
+def test_crops_match_the_original_code(shared_data: Path) -> None:
+    reference = np.load(shared_data / "reference" / "post_affine.npz")
+    image = read_image(shared_data / "images" / "000000197388.jpg")
+    upright = np.flatnonzero(reference["rots"] == 0)
+    assert len(upright) == 2
+    for i in upright:
+        tensor, placement = prepare(image, spec("crop", 256, 192), reference["boxes_xyxy"][i])
+        crop = tensor[0].transpose(1, 2, 0)
+        assert np.abs(crop - reference["std_crops"][i]).max() <= 2
+        np.testing.assert_allclose(placement.matrix, reference["std_mats"][i], atol=1e-4)
+        x1, y1, x2, y2 = reference["boxes_xyxy"][i]
+        points = [[x1, y1], [x2, y2], [(x1 + x2) / 2, y1]]
+        np.testing.assert_allclose(
+            placement.to_input(points), reference["std_kps"][i][0], atol=1e-4, rtol=1e-4
+        )
+
+
+def test_a_crop_holds_a_quarter_more_than_the_box_and_centres_it() -> None:
+    image = np.zeros((200, 200, 3), np.uint8)
+    _, placement = prepare(image, spec("crop"), [60, 40, 100, 120])
+    np.testing.assert_allclose(placement.to_input([80, 80]), [24, 32])
+    np.testing.assert_allclose(placement.to_input([80, 40])[1], 32 - 64 / 1.25 / 2)
+
+
+def test_a_crop_over_the_edge_is_filled_with_the_pad_value() -> None:
+    image = np.full((100, 100, 3), 200, np.uint8)
+    tensor, _ = prepare(image, spec("crop", pad=7.0), [-60, -60, 20, 20])
+    assert tensor[0, 0, 0, 0] == 7
+    assert tensor[0, 0, -1, -1] == 200
+
+
+@pytest.mark.parametrize(
+    ("fit", "left", "top", "right", "bottom"),
+    [
+        ("letterbox", 200, 200, 114, 114),
+        ("center", 114, 114, 114, 114),
+        ("stretch", 200, 200, 200, 200),
+    ],
+)
+def test_each_fit_puts_its_padding_where_it_says(
+    fit: str, left: float, top: float, right: float, bottom: float
+) -> None:
+    wide = np.full((20, 60, 3), 200, np.uint8)
+    tall = np.full((60, 20, 3), 200, np.uint8)
+    in_wide = prepare(wide, spec(fit, 64, 64, pad=114.0))[0][0, 0]
+    in_tall = prepare(tall, spec(fit, 64, 64, pad=114.0))[0][0, 0]
+    assert in_wide[0, 32] == top and in_wide[-1, 32] == bottom
+    assert in_tall[32, 0] == left and in_tall[32, -1] == right
+    assert in_wide[32 if fit == "center" else 5, 32] == 200
+
+
+@given(
+    st.sampled_from(["crop", "letterbox", "center", "stretch"]),
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.tuples(st.floats(-500, 500), st.floats(-500, 500)),
+)
+def test_placement_leads_back_to_where_it_came_from(
+    fit: str, height: int, width: int, point: tuple[float, float]
+) -> None:
+    _, placement = prepare(np.zeros((height, width, 3), np.uint8), spec(fit))
+    np.testing.assert_allclose(placement.to_image(placement.to_input(point)), point, atol=1e-6)
+
+
+@pytest.mark.parametrize("fit", ["crop", "letterbox", "center", "stretch"])
+def test_placement_finds_a_bright_spot_of_the_image_in_the_input(fit: str) -> None:
+    image = np.zeros((240, 320, 3), np.uint8)
+    cv2.circle(image, (200, 90), 12, (255, 255, 255), -1)
+    tensor, placement = prepare(image, spec(fit, 128, 96))
+    rows, columns = np.indices(tensor.shape[2:])
+    weights = tensor[0, 0] / tensor[0, 0].sum()
+    spot = [(columns * weights).sum(), (rows * weights).sum()]
+    np.testing.assert_allclose(placement.to_input([200, 90]), spot, atol=0.6)
+
+
+def test_channels_are_normalised_in_the_order_of_the_net() -> None:
+    blue = np.zeros((8, 8, 3), np.uint8)
+    blue[..., 0] = 100
+    numbers = {"mean": (10.0, 20.0, 30.0), "std": (1.0, 2.0, 4.0)}
+    bgr = prepare(blue, spec("stretch", **numbers))[0]
+    rgb = prepare(blue, spec("stretch", **{**numbers, "color": "rgb"}))[0]
+    np.testing.assert_allclose(bgr[0, :, 0, 0], [90, -10, -7.5])
+    np.testing.assert_allclose(rgb[0, :, 0, 0], [-10, -10, 17.5])
+    assert bgr.shape == (1, 3, 64, 48) and bgr.dtype == np.float32
+
+
+def test_grey_and_alpha_images_give_what_their_colour_twin_gives() -> None:
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    colour = np.repeat(grey[..., None], 3, axis=2)
+    alpha = np.concatenate([colour, np.zeros((8, 8, 1), np.uint8)], axis=2)
+    expected = prepare(colour, spec("stretch"))[0]
+    for image in (grey, grey[..., None], alpha):
+        np.testing.assert_array_equal(prepare(image, spec("stretch"))[0], expected)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 2), np.uint8), np.zeros((0, 8, 3), np.uint8)],
+)
+def test_what_is_not_an_image_is_refused(image: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="not an image"):
+        prepare(image, spec("stretch"))
+
+
+@pytest.mark.parametrize("box", [[10, 10, 10, 20], [0, 0, float("nan"), 5], [1, 2, 3]])
+def test_a_box_without_an_area_is_refused(box: list[float]) -> None:
+    with pytest.raises(UsageError, match="not a box"):
+        prepare(np.zeros((50, 50, 3), np.uint8), spec("crop"), box)
+
+
+def test_a_box_is_refused_where_the_net_sees_the_whole_image() -> None:
+    with pytest.raises(UsageError, match="letterbox"):
+        prepare(np.zeros((50, 50, 3), np.uint8), spec("letterbox"), [0, 0, 10, 10])
+
+
+def test_files_of_every_kind_are_read_as_colour(tmp_path: Path) -> None:
+    grey = np.full((6, 5), 50, np.uint8)
+    deep = np.full((6, 5, 3), 50 * 257, np.uint16)
+    alpha = np.full((6, 5, 4), 50, np.uint8)
+    for name, image in (("grey.png", grey), ("deep.png", deep), ("alpha.png", alpha)):
+        cv2.imwrite(str(tmp_path / name), image)
+        read = read_image(tmp_path / name)
+        assert read.dtype == np.uint8
+        np.testing.assert_array_equal(read, np.full((6, 5, 3), 50))
+
+
+def test_files_that_are_no_images_are_named_in_the_error(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "empty.png").touch()
+    for name in ("text.png", "empty.png", "absent.png"):
+        with pytest.raises(UsageError, match=name):
+            read_image(tmp_path / name)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_image(tmp_path)
