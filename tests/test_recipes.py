@@ -22,7 +22,7 @@ def test_every_shipped_recipe_is_named_after_its_engine_and_precision(recipe: Re
 
 def test_no_shipped_recipe_lets_another_model_pass(recipe: Recipe) -> None:
     gates = recipe.gates
-    assert gates.tensor.max_relative_error < 0.1
+    assert gates.tensor.max_relative_error < 0.2
     assert gates.tensor.mean_relative_error < 0.5
     assert gates.tensor.min_cosine >= 0.999
     assert gates.keypoint.max_mean_drift_px <= gates.keypoint.max_drift_px

@@ -1,7 +1,8 @@
 """Does a measurement count? Pure: everything it looks at is an argument.
 
 Judged keys of the facts that a device tells before and after the runs, where it tells them:
-``boot_id``, ``throttled`` (Raspberry Pi bits, ``0x0``) and the knobs in ``KNOBS``.
+``boot_id``, ``throttled`` (Raspberry Pi bits, ``0x0``), ``temperatures_c`` and the knobs in
+``KNOBS``, each a value or a table by core or policy.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,8 +34,7 @@ def judge(
 ) -> Verdict:
     """The verdict on one measurement; ``cpus`` are the measured cores, empty for all."""
     reasons = [
-        *_proof_reasons(proof),
-        *_missing_samples(effort, runs),
+        *(_missing_samples(effort, runs) if proof.passed else _proof_reasons(proof)),
         *_reboot(facts_before, facts_after),
         *_changed_knobs(facts_before, facts_after),
         *_throttle_bits(runs, facts_before, facts_after),
@@ -52,8 +52,7 @@ def judge(
 
 
 def _proof_reasons(proof: Proof) -> Iterator[str]:
-    if not proof.passed:
-        yield f"proof failed: {'; '.join(proof.failures) or 'no figure was given'}"
+    yield f"proof failed: {'; '.join(proof.failures) or 'no figure was given'}"
 
 
 def _missing_samples(effort: Effort, runs: Sequence[RunSamples]) -> Iterator[str]:
@@ -75,8 +74,9 @@ def _reboot(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str
 
 def _changed_knobs(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     for knob in KNOBS:
-        if knob in before and knob in after and before[knob] != after[knob]:
-            yield f"knob changed: {knob} went from {before[knob]!r} to {after[knob]!r}"
+        values = before.get(knob), after.get(knob)
+        if None not in values and values[0] != values[1]:
+            yield f"knob changed: {knob} went from {values[0]!r} to {values[1]!r}"
 
 
 def _throttle_bits(
@@ -148,7 +148,8 @@ def _effort_notes(effort: Effort, runs: Sequence[RunSamples]) -> Iterator[str]:
 
 
 def _sensor_notes(runs: Sequence[RunSamples], before: Mapping[str, Any]) -> Iterator[str]:
-    if not any(reading.temperatures_c for run in runs for reading in run.sensors):
+    read = any(reading.temperatures_c for run in runs for reading in run.sensors)
+    if not read and not before.get("temperatures_c"):
         yield "no temperature sensor is readable"
     governors = _governors(before)
     if governors - {"performance"}:

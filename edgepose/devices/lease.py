@@ -33,7 +33,8 @@ for number in [0-9]*; do [ -d "$number" ] && [ "$number" -gt "$top" ] && top=$nu
 cat /proc/sys/kernel/random/boot_id
 cut -d. -f1 /proc/uptime
 echo "$top"
-if [ -d "$top" ]; then echo $(($(date +%s) - $(stat -c %Y "$top"))); else echo 0; fi
+made=$(stat -c %Y "$top" 2>/dev/null) || made=$(date +%s)
+echo $(($(date +%s) - made))
 if [ -e "$top/released" ]; then echo released; else echo held; fi
 cat "$top/holder.json" 2>/dev/null
 exit 0
@@ -45,7 +46,7 @@ _CLAIM = """
 cd "$1" || exit 1
 mkdir "$2" 2>/dev/null || { [ -d "$2" ] && echo lost && exit 0; mkdir "$2"; exit 1; }
 for number in [0-9]*; do
-  [ "$number" -gt "$2" ] && rmdir "$2" && echo lost && exit 0
+  [ "$number" -gt "$2" ] && { rmdir "$2" 2>/dev/null; echo lost; exit 0; }
 done
 read -r boot </proc/sys/kernel/random/boot_id
 until=$(($(cut -d. -f1 /proc/uptime) + $3))

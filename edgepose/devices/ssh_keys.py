@@ -1,5 +1,6 @@
 """Logging in: the user's key files and agent, never a password."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,13 +11,8 @@ from edgepose.errors import AuthenticationError
 
 
 def check_identity_file(path: Path) -> None:
-    """Raise AuthenticationError where a private key is missing or readable by others."""
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise AuthenticationError(
-            f"identity file {path}: {error.strerror}", hint="Correct identity_file."
-        ) from None
+    """Raise AuthenticationError where the private key at ``path`` is readable by others."""
+    mode = path.stat().st_mode
     if mode & 0o077:
         raise AuthenticationError(
             f"identity file {path} is readable by others (mode {mode & 0o777:o})",
@@ -27,11 +23,23 @@ def check_identity_file(path: Path) -> None:
 def log_in(transport: paramiko.Transport, address: SshAddress) -> None:
     """Offer keys until one is accepted. Raises AuthenticationError with what was tried."""
     tried: list[str] = []
-    for label, key in _candidates(address, tried):
+    with contextlib.closing(paramiko.Agent()) as agent:
+        if _accepted(transport, address, agent, tried):
+            return
+    raise AuthenticationError(
+        f"{address.user}@{address.label} refused us; tried: {', '.join(tried) or 'no key found'}",
+        hint=f"Install your public key there: `ssh-copy-id {address.user}@{address.alias}`.",
+    )
+
+
+def _accepted(
+    transport: paramiko.Transport, address: SshAddress, agent: paramiko.Agent, tried: list[str]
+) -> bool:
+    for label, key in _candidates(address, agent, tried):
         tried.append(label)
         try:
             if not transport.auth_publickey(address.user, key):
-                return
+                return True
             tried[-1] += " (accepted, but more than a key is asked for)"
         except paramiko.BadAuthenticationType as error:
             tried.append(f"the host accepts only {', '.join(error.allowed_types)}")
@@ -41,25 +49,26 @@ def log_in(transport: paramiko.Transport, address: SshAddress) -> None:
         if not transport.is_active():
             tried.append("the host closed the connection")
             break
-    raise AuthenticationError(
-        f"{address.user}@{address.label} refused us; tried: {', '.join(tried) or 'no key found'}",
-        hint=f"Install your public key there: `ssh-copy-id {address.user}@{address.alias}`.",
-    )
+    return False
 
 
-def _candidates(address: SshAddress, notes: list[str]) -> Iterator[tuple[str, paramiko.PKey]]:
+def _candidates(
+    address: SshAddress, agent: paramiko.Agent, notes: list[str]
+) -> Iterator[tuple[str, paramiko.PKey]]:
     """Keys with a label, files first; what cannot be used is added to ``notes``."""
-    agent = {key.asbytes(): key for key in paramiko.Agent().get_keys()}
+    agent_keys = {key.asbytes(): key for key in agent.get_keys()}
     offered: set[bytes] = set()
     for path in address.identity_files:
-        if not path.is_file():
-            continue
-        check_identity_file(path)
-        key = _from_agent(path, agent) or _load(path, notes)
+        key = _from_agent(path, agent_keys)
+        if key is None and path.is_file():
+            check_identity_file(path)
+            key = _load(path, notes)
+        elif key is None and address.keys_named:
+            notes.append(f"{path} (does not exist)")
         if key is not None and key.asbytes() not in offered:
             offered.add(key.asbytes())
             yield str(path), key
-    for blob, agent_key in agent.items():
+    for blob, agent_key in agent_keys.items():
         if not address.keys_named and blob not in offered:
             yield f"agent key {agent_key.fingerprint}", agent_key
 

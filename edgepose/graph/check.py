@@ -1,7 +1,9 @@
 """Read an ONNX file as a plain graph, or say exactly why it is none."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from edgepose.errors import UnsupportedModelError
 from edgepose.graph.spec import Graph, TensorSpec
@@ -18,17 +20,15 @@ def read_graph(path: Path, max_opset: int) -> Graph:
 
     try:
         model = onnx.load(str(path), load_external_data=False)
+        _check_one_file(model, path)
         onnx.checker.check_model(model)
+    except UnsupportedModelError:
+        raise
     except Exception as error:  # noqa: BLE001 - protobuf and the checker raise many types
         first_line = str(error).strip().split("\n")[0]
         raise UnsupportedModelError(
             f"{path} is not a valid ONNX file: {first_line}", hint="Export the model again."
         ) from None
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise UnsupportedModelError(
-            f"{path} keeps its weights in other files",
-            hint="Save it as one file: onnx.save(model, path, save_as_external_data=False).",
-        )
     _check_operators(model, path)
     opset = next(item.version for item in model.opset_import if item.domain in _STANDARD_DOMAINS)
     if opset > max_opset:
@@ -38,6 +38,10 @@ def read_graph(path: Path, max_opset: int) -> Graph:
         )
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
+    if not inputs:
+        raise UnsupportedModelError(
+            f"{path} has no input", hint="Export the model with its image as an input."
+        )
     return Graph(
         path=path,
         opset=opset,
@@ -55,10 +59,20 @@ def count_weights(path: Path) -> int:
     return sum(math.prod(tensor.dims) for tensor in floats)
 
 
-def _check_operators(model, path: Path) -> None:  # type: ignore[no-untyped-def]  # onnx is lazy
+def _check_one_file(model: Any, path: Path) -> None:
+    import onnx
+
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        raise UnsupportedModelError(
+            f"{path} keeps its weights in other files",
+            hint="Save it as one file: onnx.save(model, path, save_as_external_data=False).",
+        )
+
+
+def _check_operators(model: Any, path: Path) -> None:
     foreign = sorted(
         f"{node.domain}::{node.op_type}"
-        for node in model.graph.node
+        for node in _all_nodes(model.graph)
         if node.domain not in _STANDARD_DOMAINS
     )
     if foreign:
@@ -68,7 +82,16 @@ def _check_operators(model, path: Path) -> None:  # type: ignore[no-untyped-def]
         )
 
 
-def _tensor(value, path: Path) -> TensorSpec:  # type: ignore[no-untyped-def]  # onnx is lazy
+def _all_nodes(graph: Any) -> Iterator[Any]:
+    """The nodes of ``graph`` and of the branches and loop bodies in it."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _all_nodes(inner)
+
+
+def _tensor(value: Any, path: Path) -> TensorSpec:
     import onnx
 
     tensor = value.type.tensor_type
@@ -80,7 +103,7 @@ def _tensor(value, path: Path) -> TensorSpec:  # type: ignore[no-untyped-def]  #
         )
     dims = tensor.shape.dim
     shape = tuple(dim.dim_value if dim.HasField("dim_value") else 0 for dim in dims)
-    if not shape or 0 in shape:
+    if not shape or min(shape) <= 0:
         shown = [dim.dim_param or dim.dim_value or "?" for dim in dims]
         raise UnsupportedModelError(
             f"{path}: tensor {value.name!r} has the dynamic shape {shown}",

@@ -15,7 +15,7 @@ def fold_batch_norms(model: Any) -> int:
     """Fold in place every BatchNormalization behind (sums of) Conv and ConvTranspose.
 
     ``model`` is an onnx.ModelProto with static shapes. Returns how many were folded; one whose
-    input has other readers, or comes from another operator, stays.
+    input has other readers or comes from another operator, or whose weights are computed, stays.
     """
     graph = model.graph
     folded = 0
@@ -24,8 +24,9 @@ def fold_batch_norms(model: Any) -> int:
         readers = Counter(name for node in graph.node for name in node.input)
         readers.update(value.name for value in graph.output)
         leaves = _linear_leaves(norm.input[0], producers, readers)
-        weights = {tensor.name for tensor in graph.initializer}
-        if leaves and all(leaf.input[1] in weights for leaf in leaves):
+        constants = {tensor.name for tensor in graph.initializer}
+        needed = {*norm.input[1:5], *(name for leaf in leaves for name in leaf.input[1:])}
+        if leaves and needed <= constants:
             _fold_one(graph, norm, leaves)
             folded += 1
     return folded
@@ -71,7 +72,8 @@ def _fold_one(graph: Any, norm: Any, leaves: list[Any]) -> None:
     for index, leaf in enumerate(leaves):
         weight = value(leaf.input[1]).astype(np.float64)
         axis = 1 if leaf.op_type == "ConvTranspose" else 0  # where the output channels lie
-        store(leaf.input[1], weight * np.expand_dims(scale, [i for i in range(4) if i != axis]))
+        others = [i for i in range(weight.ndim) if i != axis]
+        store(leaf.input[1], weight * np.expand_dims(scale, others))
         bias = scale * value(leaf.input[2]) if len(leaf.input) > 2 else np.zeros_like(scale)
         if index == 0:
             bias = bias + shift

@@ -44,6 +44,11 @@ def test_a_failed_proof_refuses_the_measurement_and_says_why() -> None:
     assert not verdict.valid
 
 
+def test_a_failed_proof_is_the_only_reason_where_nothing_was_timed_after_it() -> None:
+    verdict = _judge([], proven=proof(passed=False, failures=("no",)))
+    assert verdict.reasons == ("proof failed: no",)
+
+
 def test_a_throttle_bit_that_rises_refuses_the_measurement() -> None:
     verdict = _judge(_with_sensors(reading(), reading(throttled="0x40000")))
     assert verdict.reasons == ("throttled: the firmware set the bits 0x40000",)
@@ -111,6 +116,7 @@ def test_a_changed_knob_refuses_the_measurement() -> None:
 
 def test_a_knob_that_one_side_does_not_tell_is_not_changed() -> None:
     assert _judge(after={"boot_id": "b1"}).valid
+    assert _judge(after={**FACTS, "governor": None}).valid
 
 
 def test_missing_processes_and_samples_refuse_the_measurement() -> None:
@@ -162,6 +168,11 @@ def test_what_weakens_a_measurement_is_noted_and_refuses_nothing() -> None:
         "the governor is not readable",
         "untrained weights: the proof is in tensor space only",
     )
+
+
+def test_a_run_too_short_for_a_sensor_reading_leaves_the_devices_own_to_tell() -> None:
+    facts = {**FACTS, "temperatures_c": {"cpu-thermal": 45.0}}
+    assert _judge((*_with_sensors()[:1], run(1, sensors=())), before=facts).notes == ()
 
 
 def test_a_run_without_a_convergence_test_is_not_called_unconverged() -> None:

@@ -3,10 +3,12 @@
 Runs on the device inside the runner, between warm-up and timed samples.
 """
 
+from typing import Sequence
+
 HALF = 20
 
 
-def has_converged(latencies_ns):
+def has_converged(latencies_ns: Sequence[float]) -> bool:
     """Compare the last 20 latencies with the 20 before them (any unit, oldest first).
 
     False while fewer than 40 are known. True where the first of the 40 is no outlier (at most
@@ -28,7 +30,7 @@ def has_converged(latencies_ns):
     )
 
 
-def quantile(values, fraction):
+def quantile(values: Sequence[float], fraction: float) -> float:
     """The ``fraction`` (0..1) quantile, linear between the two nearest order statistics."""
     ordered = sorted(values)
     position = fraction * (len(ordered) - 1)
@@ -37,17 +39,17 @@ def quantile(values, fraction):
     return ordered[below] + (position - below) * (ordered[above] - ordered[below])
 
 
-def _mean(values):
+def _mean(values: Sequence[float]) -> float:
     return sum(values) / float(len(values))
 
 
-def _deviation(values):
+def _deviation(values: Sequence[float]) -> float:
     """Median absolute deviation from the median."""
     middle = quantile(values, 0.5)
     return quantile([abs(value - middle) for value in values], 0.5)
 
 
-def _change(early, late):
+def _change(early: float, late: float) -> float:
     """(early - late) / late; 0 where both are 0."""
     if early == late:
         return 0.0
