@@ -46,7 +46,7 @@ def test_a_single_precision_recipe_of_ncnn_switches_every_half_off() -> None:
 
 def test_onnxruntime_optimises_all_it_can_and_runs_in_sequence() -> None:
     options = load_recipe("onnxruntime-fp32").options
-    assert options == {"graph_optimization": "all", "execution_mode": "sequential"}
+    assert options == {"graph_optimization": "all"}
 
 
 def test_the_default_recipe_is_the_targets_own() -> None:

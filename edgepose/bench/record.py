@@ -29,7 +29,8 @@ class SensorReading(msgspec.Struct, frozen=True, kw_only=True):
 class RunSamples(msgspec.Struct, frozen=True, kw_only=True):
     """One process: every raw latency in ns, ``wall_ns`` and ``cpu_ns`` of the timed loop.
 
-    ``converged`` is None where the effort asks for no convergence test; ``started_at`` is ISO UTC.
+    ``converged`` is None where the effort asks for no convergence test; ``started_at`` is ISO UTC;
+    ``outputs_steady``: the last inference gave bit for bit what the first one gave.
     """
 
     run_id: str
@@ -37,6 +38,7 @@ class RunSamples(msgspec.Struct, frozen=True, kw_only=True):
     warmup_ns: tuple[int, ...]
     samples_ns: tuple[int, ...]
     converged: bool | None
+    outputs_steady: bool
     wall_ns: int
     cpu_ns: int
     load_ms: float

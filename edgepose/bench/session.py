@@ -216,6 +216,7 @@ def _timed(
         warmup_ns=tuple(warmup["ns"]),
         samples_ns=tuple(samples["ns"]),
         converged=warmup["converged"],
+        outputs_steady=result.one("outputs")["same_as_first"],
         wall_ns=samples["wall_ns"],
         cpu_ns=samples["cpu_ns"],
         load_ms=header["load_ms"],

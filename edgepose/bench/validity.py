@@ -43,6 +43,7 @@ def judge(
     ]
     notes = [
         *_effort_notes(effort, runs),
+        *_output_notes(runs),
         *_sensor_notes(runs, facts_before),
         *_spread_notes(summary),
     ]
@@ -145,6 +146,11 @@ def _effort_notes(effort: Effort, runs: Sequence[RunSamples]) -> Iterator[str]:
     unsteady = sum(run.converged is False for run in runs)
     if unsteady:
         yield f"not converged: {unsteady} of {len(runs)} processes, at the end of their warm-up"
+
+
+def _output_notes(runs: Sequence[RunSamples]) -> Iterator[str]:
+    if not all(run.outputs_steady for run in runs):
+        yield "outputs not steady: the last inference differs in some bits from the first"
 
 
 def _sensor_notes(runs: Sequence[RunSamples], before: Mapping[str, Any]) -> Iterator[str]:

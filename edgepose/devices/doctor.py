@@ -8,7 +8,13 @@ from edgepose.devices.check import Check
 from edgepose.devices.connect import connect, workdir_of
 from edgepose.devices.device import Device
 from edgepose.devices.facts import DeviceFacts, read_facts
-from edgepose.devices.python import Import, modules_of, python_command, try_imports
+from edgepose.devices.python import (
+    Import,
+    modules_of,
+    python_command,
+    split_requirement,
+    try_imports,
+)
 from edgepose.devices.shell import script
 from edgepose.devices.transport import Transport
 from edgepose.errors import (
@@ -75,7 +81,9 @@ def _inside(
     workdir = workdir_of(device, transport, deadline)
     python = python_command(device, transport, deadline)
     asked_s = time.time()
-    facts = read_facts(transport, deadline, python=python, workdir=workdir)
+    listed = (text for runtime in target.runtimes.values() for text in runtime.packages)
+    packages = [split_requirement(text)[0] for text in listed]
+    facts = read_facts(transport, deadline, python=python, workdir=workdir, packages=packages)
     host_s = (asked_s + time.time()) / 2
     writing = transport.run(script(_WRITABLE, workdir), deadline)
     reason = writing.stderr.decode(errors="replace").strip()

@@ -1,7 +1,7 @@
 """What a board is, read with one command, for records and for the doctor."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -32,10 +32,10 @@ _SCRIPT = (
 workdir=$1; program=$2; shift 2
 show kernel uname -sr
 show arch uname -m
-show devicetree cat /proc/device-tree/model
+show devicetree cat /sys/firmware/devicetree/base/model
 show dmi cat /sys/class/dmi/id/sys_vendor /sys/class/dmi/id/product_name
 show cpuinfo grep -E '^(model name|CPU implementer|CPU part)' /proc/cpuinfo
-show cores getconf _NPROCESSORS_ONLN
+show cores nproc
 show memory grep '^MemTotal:' /proc/meminfo
 show boot_id cat /proc/sys/kernel/random/boot_id
 show machine_id cat /etc/machine-id
@@ -117,9 +117,13 @@ def read_facts(
     *,
     python: Sequence[str] = ("python3",),
     workdir: str = "/",
+    packages: Iterable[str] = (),
 ) -> DeviceFacts:
-    """Ask the device once. ``python`` is the command of its interpreter (``python_command``)."""
-    program = _PROGRAM % (PACKAGES,)
+    """Ask the device once. ``python`` is the command of its interpreter (``python_command``).
+
+    ``packages`` are names to look for beside ``PACKAGES``.
+    """
+    program = _PROGRAM % (sorted({*PACKAGES, *packages}),)
     completed = transport.run(script(_SCRIPT, workdir, program, *python), deadline)
     return parse_facts(succeeded(completed, "cannot read the device's facts").text)
 

@@ -25,6 +25,8 @@ from edgepose.devices.transport import Transport
 from edgepose.errors import DeviceError, LeaseError
 
 _ATTEMPTS = 5
+# Tokens of leases that this process could not give back, for the link was lost: free for itself.
+_ABANDONED: set[str] = set()
 
 _SHOW = """
 mkdir -p "$1" && cd "$1" || exit 1
@@ -44,7 +46,7 @@ exit 0
 # exists only if we were asleep between looking and making our folder.
 _CLAIM = """
 cd "$1" || exit 1
-mkdir "$2" 2>/dev/null || { [ -d "$2" ] && echo lost && exit 0; mkdir "$2"; exit 1; }
+mkdir "$2" 2>/dev/null || { [ -d "$2" ] && echo lost && exit 0; mkdir "$2" && rmdir "$2"; exit 1; }
 for number in [0-9]*; do
   [ "$number" -gt "$2" ] && { rmdir "$2" 2>/dev/null; echo lost; exit 0; }
 done
@@ -146,8 +148,10 @@ def held(
         yield lease
     finally:
         # What cannot be released expires by itself, and must not hide the block's own error.
-        with contextlib.suppress(DeviceError):
+        try:
             lease.release(Deadline.after(15))
+        except DeviceError:
+            _ABANDONED.add(lease.holder.token)
 
 
 def _look(transport: Transport, folder: str, deadline: Deadline) -> State:
@@ -175,6 +179,8 @@ def _head(holder: Holder) -> str:
 
 
 def _is_our_dead_process(holder: Holder) -> bool:
+    if holder.token in _ABANDONED:
+        return True
     us = f"{getpass.getuser()}@{socket.gethostname()}"
     if holder.owner != us or holder.pid_space != _pid_space():
         return False

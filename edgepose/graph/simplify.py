@@ -11,6 +11,7 @@ def simplify(source: Path, destination: Path) -> None:
     import onnxslim
 
     model = onnxslim.slim(str(source))
+    model.ir_version = max(model.ir_version, 4)  # before 4, every weight had to be an input, too
     fold_batch_norms(model)
     onnx.checker.check_model(model)
     onnx.save(model, str(destination))

@@ -58,6 +58,7 @@ def run(index: int = 0, count: int = 200, **changes: Any) -> RunSamples:
             "warmup_ns": samples[:50],
             "samples_ns": samples,
             "converged": True,
+            "outputs_steady": True,
             "wall_ns": sum(samples),
             "cpu_ns": sum(samples),
             "load_ms": 12.5,

@@ -189,3 +189,9 @@ def test_a_spread_of_10_percent_may_be_unstable() -> None:
     jumpy = tuple(20_000_000 if index % 2 else 30_000_000 for index in range(200))
     runs = [run(index, samples_ns=jumpy) for index in range(2)]
     assert _judge(runs).notes == ("may be unstable: the standard deviation is 20% of the mean",)
+
+
+def test_outputs_that_change_between_first_and_last_inference_are_noted() -> None:
+    verdict = _judge([run(0), run(1, outputs_steady=False)])
+    assert verdict.valid
+    assert any(note.startswith("outputs not steady") for note in verdict.notes)
