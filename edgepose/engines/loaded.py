@@ -27,11 +27,14 @@ class BackendSession:
         self._shapes = {tensor.name: tensor.shape for tensor in artifact.inputs}
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
-        """One inference. Raises RunError where names or shapes are not the model's."""
+        """One inference. Raises RunError where it fails, or names or shapes are not the model's."""
         given = {name: array.shape for name, array in inputs.items()}
         if given != self._shapes:
             raise RunError(f"the model's inputs are {self._shapes}, not {given}")
         self._backend.bind({name: np.asarray(a, np.float32) for name, a in inputs.items()})
-        self._backend.infer()
-        outputs: dict[str, NDArray[np.float32]] = self._backend.outputs()
+        try:
+            self._backend.infer()
+            outputs: dict[str, NDArray[np.float32]] = self._backend.outputs()
+        except RunnerFailure as failure:
+            raise RunError(str(failure)) from None
         return outputs

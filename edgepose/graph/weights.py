@@ -29,10 +29,15 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             f"weights file {path} cannot be read safely: {first_line}",
             hint="Give a .safetensors file or a PyTorch checkpoint that holds tensors only.",
         ) from None
-    state = content.get("state_dict", content)
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    tensors = {
+        name: value
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
     if not tensors:
-        raise WeightsError(f"weights file {path} holds no tensors")
+        raise WeightsError(
+            f"weights file {path} holds no tensors by name", hint="Save net.state_dict() in it."
+        )
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
@@ -46,9 +51,10 @@ def _read(path: Path) -> Mapping[str, Any]:
         tensors: dict[str, Tensor] = load_file(path)
         return tensors
     content = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(content, Mapping):
-        raise TypeError(f"holds a {type(content).__name__}, not a state dict")
-    return content
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    if not isinstance(state, Mapping):
+        raise TypeError(f"holds a {type(state).__name__}, not a state dict")
+    return state
 
 
 def load_weights(net: nn.Module, path: Path, model: str) -> None:

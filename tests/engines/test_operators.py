@@ -1,0 +1,69 @@
+"""The operators that pose nets are made of come through every engine."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models_src.layers.csp import ChannelAttention, SpatialPyramidPooling
+from models_src.rtmpose.net import GatedAttentionUnit, ScaleNorm
+from tests.engines.conftest import Load
+from tests.tiny_nets import normal, relative_error
+
+
+class Upsample(nn.Module):
+    """Nearest to twice the size, joined with its input's pooled twin, as feature pyramids do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        large = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
+        return torch.cat([large, nn.functional.max_pool2d(large, 3, 1, 1)], dim=1)
+
+
+NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "scale norm": (lambda: ScaleNorm(64), (1, 17, 64)),
+    "gated attention": (lambda: GatedAttentionUnit(64, hidden=96, base=32), (1, 17, 64)),
+    "channel attention": (lambda: ChannelAttention(16), (1, 16, 12, 10)),
+    "spatial pyramid": (lambda: SpatialPyramidPooling(16), (1, 16, 12, 10)),
+    "transposed conv": (lambda: nn.ConvTranspose2d(16, 24, 4, 2, 1, bias=False), (1, 16, 12, 10)),
+    "transposed conv, odd": (
+        lambda: nn.ConvTranspose2d(16, 8, 3, 2, 1, output_padding=1),
+        (1, 16, 11, 9),
+    ),
+    "grouped conv": (lambda: nn.Conv2d(16, 32, 3, padding=1, groups=4), (1, 16, 12, 10)),
+    "depthwise conv": (lambda: nn.Conv2d(16, 16, 7, padding=3, groups=16), (1, 16, 12, 10)),
+    "grouped transposed conv": (
+        lambda: nn.ConvTranspose2d(16, 16, 4, 2, 1, groups=16),
+        (1, 16, 12, 10),
+    ),
+    "dilated conv": (lambda: nn.Conv2d(16, 16, 3, padding=2, dilation=2), (1, 16, 12, 10)),
+    "relu6": (lambda: nn.Sequential(nn.Conv2d(16, 16, 1), nn.ReLU6()), (1, 16, 12, 10)),
+    "upsample": (Upsample, (1, 16, 12, 10)),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("recipe", ["onnxruntime-fp32", "ncnn-fp32"])
+@pytest.mark.parametrize("name", NETS)
+def test_an_operator_of_the_zoo_computes_what_torch_computes(
+    load_onnx: Load, tmp_path: Path, name: str, recipe: str
+) -> None:
+    make, shape = NETS[name]
+    torch.manual_seed(0)
+    net, path = make().eval(), tmp_path / "net.onnx"
+    image = torch.from_numpy(normal(*shape, seed=2))
+    torch.onnx.export(
+        net,
+        (image,),
+        str(path),
+        dynamo=False,
+        opset_version=17,
+        input_names=["x"],
+        output_names=["y"],
+    )
+    with torch.no_grad():
+        expected = net(image.clone()).numpy()
+    assert expected.std() > 0
+    found = load_onnx(path, recipe).run({"x": image.numpy()})
+    assert relative_error(expected, found["y"]) < 1e-4
