@@ -51,7 +51,7 @@ def _fields(spec: "ModelSpec") -> list[tuple[str, object]]:  # type: ignore[name
         ("key points", f"{spec.keypoints} ({spec.dataset})" if spec.keypoints else "none"),
         ("input", f"1×3×{size.height}×{size.width} {size.color}, {size.fit}" if size else "-"),
         ("outputs", ", ".join(spec.outputs)),
-        ("decoder", type(spec.decoder).__name__.removesuffix("Decoder") if spec.decoder else "-"),
+        ("decoder", spec.decoder.__struct_config__.tag if spec.decoder else "-"),
         ("parameters", _beside(f"{spec.parameters:,}", published.parameters_m, "M")),
         ("MACs", _beside(f"{(spec.macs or 0) / 1e9:.4f} G", published.gmacs, "G")),
         ("accuracy", f"AP {ap.value} on {ap.dataset} ({ap.note})" if ap else "none published"),

@@ -16,6 +16,7 @@ from edgepose.targets import Target
 
 _PARAM, _BIN = "model.ncnn.param", "model.ncnn.bin"
 _TIMEOUT_S = 600
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal
 # Loading runs in a process of its own: ncnn may crash on a net that it cannot express.
 _LOAD = """
 import sys, ncnn
@@ -61,7 +62,7 @@ def _convert(graph: Graph, folder: Path, half_weights: bool) -> None:
     words = [pnnx.EXEC_PATH, "model.onnx", f"inputshape={shapes}", f"fp16={int(half_weights)}"]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S)
     if done.returncode or not (folder / _PARAM).is_file():
-        log = (done.stdout + done.stderr).strip().splitlines()
+        log = _COLOURS.sub("", done.stdout + done.stderr).strip().splitlines()
         raise BuildError(
             f"pnnx ended with exit code {done.returncode}: {' | '.join(log[-3:])}",
             hint="Try the recipe onnxruntime-fp32, or export the model with simpler operators.",

@@ -30,7 +30,9 @@ class RunResult:
 
 def is_complete(data: bytes) -> bool:
     """Whether ``data`` ends with a footer whose hash and line count fit all that precedes it."""
-    body, _, last = data.rstrip(b"\n").rpartition(b"\n")
+    if not data.endswith(b"\n"):
+        return False
+    body, _, last = data[:-1].rpartition(b"\n")
     try:
         footer = json.loads(last)
     except ValueError:

@@ -21,9 +21,21 @@ class Upsample(nn.Module):
         return torch.cat([large, nn.functional.max_pool2d(large, 3, 1, 1)], dim=1)
 
 
+class Tokens(nn.Module):
+    """``block`` on one token per channel, as in RTMPose's head: (1, K, h, w) -> (1, K, h * w)."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.block(torch.flatten(x, 2))
+        return out
+
+
 NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "scale norm": (lambda: ScaleNorm(64), (1, 17, 64)),
-    "gated attention": (lambda: GatedAttentionUnit(64, hidden=96, base=32), (1, 17, 64)),
+    "scale norm": (lambda: Tokens(ScaleNorm(64)), (1, 17, 8, 8)),
+    "gated attention": (lambda: Tokens(GatedAttentionUnit(64, 96, 32)), (1, 17, 8, 8)),
     "channel attention": (lambda: ChannelAttention(16), (1, 16, 12, 10)),
     "spatial pyramid": (lambda: SpatialPyramidPooling(16), (1, 16, 12, 10)),
     "transposed conv": (lambda: nn.ConvTranspose2d(16, 24, 4, 2, 1, bias=False), (1, 16, 12, 10)),

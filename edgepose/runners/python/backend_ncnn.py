@@ -72,7 +72,15 @@ class NcnnBackend:
         self._results = results
 
     def outputs(self) -> Dict[str, Any]:
-        return {
-            output["name"]: np.array(self._results[output["name"]]).reshape(output["shape"])
-            for output in self._outputs
-        }
+        arrays = {}
+        for output in self._outputs:
+            array = np.array(self._results[output["name"]])
+            try:
+                arrays[output["name"]] = array.reshape(output["shape"])
+            except ValueError:
+                raise RunnerFailure(
+                    INFERENCE_FAILED,
+                    "ncnn gives output %r the shape %r instead of %r: the model was converted "
+                    "wrongly" % (output["name"], array.shape, tuple(output["shape"])),
+                ) from None
+        return arrays

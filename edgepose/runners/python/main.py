@@ -15,7 +15,8 @@ from .sensors import sample_forever
 def main(words: List[str]) -> int:
     """Returns the exit code (see PROTOCOL.md)."""
     if words[:1] == ["--sensors"]:
-        sample_forever(words[1], float(words[2]), [int(core) for core in words[3:]])
+        path, period_s, parent = words[1:4]
+        sample_forever(path, float(period_s), int(parent), [int(core) for core in words[4:]])
         return 0
     if len(words) != 1:
         sys.stderr.write("usage: python3 runner.pyz RUN_FOLDER | BUNDLE_FOLDER\n")
@@ -48,18 +49,26 @@ def run_folder(folder: str) -> int:
 def run_by_hand(bundle: str) -> int:
     """Prove and time the bundle in a folder, with the protocol of the papers, and print both."""
     try:
-        from .tensor_drift import failures
-
-        prove, timing = plan_from_bundle(bundle, "prove"), plan_from_bundle(bundle, "time")
-        for path, digest in prove["sha256"].items():
-            check_file(path, digest)
-        with tempfile.TemporaryDirectory() as scratch:
-            lines = Lines()
-            _execute(prove, scratch, lines)
-            _execute(timing, scratch, lines)
+        return _prove_and_time(bundle)
     except RunnerFailure as failure:
         sys.stderr.write("%s\n" % failure)
         return failure.code
+    except Exception:  # noqa: BLE001 - runtimes raise anything
+        traceback.print_exc()
+        return INFERENCE_FAILED
+
+
+def _prove_and_time(bundle: str) -> int:
+    prove, timing = plan_from_bundle(bundle, "prove"), plan_from_bundle(bundle, "time")
+    for path, digest in prove["sha256"].items():
+        check_file(path, digest)
+    lines = Lines()
+    with tempfile.TemporaryDirectory() as scratch:
+        _execute(prove, scratch, lines)
+        _execute(timing, scratch, lines)
+
+    from .tensor_drift import failures  # it needs numpy, which _execute has found
+
     found = []
     for line in lines.of("proof"):
         found += failures("%s/%s" % (line["case"], line["output"]), line, prove["gate"])

@@ -9,6 +9,10 @@ from .failure import BAD_PLAN, CORRUPT_FILE, RunnerFailure
 
 PROTOCOL = 1
 MODES = ("prove", "time")
+KEYS = (
+    "run_id engine artifact options inputs outputs golden sha256 threads cpus warmup_min "
+    "warmup_max runs gate sensor_period_s"
+).split()
 
 
 def read_plan(folder: str) -> Dict[str, Any]:
@@ -18,12 +22,17 @@ def read_plan(folder: str) -> Dict[str, Any]:
             plan: Dict[str, Any] = json.load(file)
     except (OSError, ValueError) as error:
         raise RunnerFailure(BAD_PLAN, "plan.json cannot be read: %s" % error) from None
+    if not isinstance(plan, dict):
+        raise RunnerFailure(BAD_PLAN, "plan.json holds no object")
     if plan.get("protocol") != PROTOCOL:
         raise RunnerFailure(
             BAD_PLAN, "protocol %r, this runner speaks %d" % (plan.get("protocol"), PROTOCOL)
         )
     if plan.get("mode") not in MODES:
         raise RunnerFailure(BAD_PLAN, "unknown mode %r" % (plan.get("mode"),))
+    missing = [key for key in KEYS if key not in plan]
+    if missing:
+        raise RunnerFailure(BAD_PLAN, "the plan lacks %s" % ", ".join(missing))
     for path, expected in sorted(plan["sha256"].items()):
         check_file(path, expected)
     return plan
@@ -31,8 +40,13 @@ def read_plan(folder: str) -> Dict[str, Any]:
 
 def plan_from_bundle(folder: str, mode: str) -> Dict[str, Any]:
     """A plan of the ``paper`` profile (50 + 200) for the bundle in ``folder``."""
-    with open(os.path.join(folder, "manifest.json")) as file:
-        manifest = json.load(file)
+    try:
+        with open(os.path.join(folder, "manifest.json")) as file:
+            manifest = json.load(file)
+    except (OSError, ValueError) as error:
+        raise RunnerFailure(
+            BAD_PLAN, "%s is neither a run nor a bundle: %s" % (folder, error)
+        ) from None
 
     def at(name: str) -> str:
         return os.path.join(folder, name)

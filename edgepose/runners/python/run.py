@@ -69,7 +69,7 @@ def _prove(plan: Plan, folder: str, backend: Any, result: Result) -> None:
         backend.infer()
         outputs = backend.outputs()
         for name, path in sorted(case["outputs"].items()):
-            file = "%s.%s.npy" % (case["name"], name)
+            file = "%s.%s.npy" % (case["name"], name.replace("/", "_"))
             target = os.path.join(folder, file)
             np.save(target, np.asarray(outputs[name], dtype=np.float32))
             result.write(

@@ -28,15 +28,15 @@ def read_sensors() -> Dict[str, Any]:
     return {"temperatures_c": temperatures, "clocks_mhz": clocks, "throttled": _throttled()}
 
 
-def sample_forever(path: str, period_s: float, avoid: Iterable[int]) -> None:
+def sample_forever(path: str, period_s: float, parent: int, avoid: Iterable[int]) -> None:
     """Append a reading to ``path`` every ``period_s`` seconds, off the cores ``avoid``.
 
-    Ends when the parent does, or at once where there is nothing to read.
+    Ends when the process ``parent`` does, or at once where there is nothing to read.
     """
     others = os.sched_getaffinity(0) - set(avoid)
     if others:
         os.sched_setaffinity(0, others)
-    parent, start = os.getppid(), time.time()
+    start = time.time()
     with open(path, "w") as file:
         while os.getppid() == parent:
             reading = read_sensors()
@@ -53,8 +53,9 @@ class SensorProcess:
 
     def __init__(self, folder: str, period_s: float, avoid: Iterable[int]) -> None:
         self._path = os.path.join(folder, "sensors.jsonl")
-        words = [sys.executable, sys.argv[0], "--sensors", self._path, str(period_s)]
-        self._child = subprocess.Popen(words + [str(core) for core in avoid])
+        numbers = [str(period_s), str(os.getpid())] + [str(core) for core in avoid]
+        words = [sys.executable, sys.argv[0], "--sensors", self._path]
+        self._child = subprocess.Popen(words + numbers)
 
     def stop(self) -> List[Dict[str, Any]]:
         self._child.kill()
