@@ -31,7 +31,10 @@ class Transport(Protocol):
     """
 
     def run(self, argv: Sequence[str], deadline: Deadline) -> Completed:
-        """Run to completion; a non-zero exit status is returned, not raised."""
+        """Run to completion with an empty input; a non-zero exit status is returned, not raised.
+
+        As from a shell: 127 for a command that does not exist, 126 for one that cannot start.
+        """
         ...
 
     def start(self, argv: Sequence[str], log: str, deadline: Deadline) -> int:
@@ -41,6 +44,7 @@ class Transport(Protocol):
     def put(self, source: Path, destination: str, deadline: Deadline) -> None:
         """Upload a file under a temporary name and rename it over ``destination``.
 
+        Its folder must exist; permission bits are kept.
         Raises DeviceFullError where the device has no room; nothing is left behind then.
         """
         ...
