@@ -126,7 +126,18 @@ def load_bundle(folder: Path | str) -> Bundle:
                 f"({path.stat().st_size} bytes; its sha256 is not the manifest's)",
                 hint=rebuild,
             )
+    for name in sorted(_named(manifest) - set(manifest.files)):
+        raise BundleError(
+            f"bundle {folder}: its manifest names {name!r}, which is none of its files",
+            hint=rebuild,
+        )
     return Bundle(folder, manifest)
+
+
+def _named(manifest: Manifest) -> set[str]:
+    """Every file that the manifest speaks of."""
+    golden = (paths for case in manifest.golden for paths in (case.inputs, case.outputs))
+    return {*manifest.artifact.files, *(name for paths in golden for name in paths.values())}
 
 
 def verify(bundle: Bundle) -> Proof:

@@ -1,11 +1,13 @@
 """Atomic writes and content hashes: the only way edgepose puts files on disk."""
 
+import errno
 import hashlib
+import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -41,19 +43,30 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 def folder_atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes ``path`` when the block ends without an error.
 
-    An existing ``path`` stays untouched until then, and is replaced by two renames.
+    An existing ``path`` stays untouched until then, and is replaced by two renames. Of several
+    processes that make the same ``path``, the last one wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     temporary.chmod(0o755)
     try:
         yield temporary
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-            path.rename(old / "folder")
-            temporary.rename(path)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(path)
+        _replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+    try:
+        for number in itertools.count():
+            try:
+                new.rename(path)  # succeeds where nothing, or an empty folder, is
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            with suppress(FileNotFoundError):  # another process was faster
+                path.rename(old / str(number))
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

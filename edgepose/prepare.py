@@ -124,8 +124,15 @@ def _onnx_inputs(
     if spec.input is not None:
         name = graph.inputs[0].name
         return [(case, {name: case.tensor}) for case in golden_cases(spec.input, images)]
-    tensors = {tensor.name: seeded_case(tensor.shape).tensor for tensor in graph.inputs}
-    return [(seeded_case(graph.inputs[0].shape), tensors)]
+    if images is not None:
+        raise UsageError(
+            f"{graph.path} does not take one image [1, 3, height, width], so images do not apply",
+            hint="Leave --golden out.",
+        )
+    # Each input gets noise of its own: a proof with equal inputs could not see them swapped.
+    seeded = [seeded_case(tensor.shape, seed) for seed, tensor in enumerate(graph.inputs)]
+    names = [tensor.name for tensor in graph.inputs]
+    return [(seeded[0], {n: case.tensor for n, case in zip(names, seeded, strict=True)})]
 
 
 def _complete(source: ModelSource, graph: Graph, parameters: int) -> ModelSpec:

@@ -1,8 +1,14 @@
 """Fixtures that every test may use."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from edgepose.build import build
+from edgepose.bundle import Bundle
+from tests.tiny_nets import HEATMAP_TOML, save_heatmap_net
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,3 +28,17 @@ def own_places(tmp_path_factory: pytest.TempPathFactory) -> None:
     patch = pytest.MonkeyPatch()
     patch.setenv("EDGEPOSE_CONFIG", str(tmp_path_factory.mktemp("config")))
     patch.setenv("EDGEPOSE_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]:
+    """A function from a recipe's name to a small net's proven bundle; alter only copies of it."""
+    folder = tmp_path_factory.mktemp("tiny")
+    net = save_heatmap_net(folder / "tiny.onnx")
+    net.with_suffix(".toml").write_text(HEATMAP_TOML)
+
+    @cache
+    def bundle(recipe: str) -> Bundle:
+        return build(str(net), recipe=recipe, into=folder / recipe)
+
+    return bundle

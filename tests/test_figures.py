@@ -25,7 +25,6 @@ POSE_NET, DETECTOR = "tinypose-256x192", "rtmdet-nano"
 SEEN = 0.3
 
 Builder = Callable[[str, str], Bundle]
-Outputs = dict[str, NDArray[np.float32]]
 
 
 @pytest.fixture(scope="module")

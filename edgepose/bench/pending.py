@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgepose.devices.facts import DeviceFacts
 from edgepose.files import write_atomic
 from edgepose.fingerprint import fingerprint
 from edgepose.places import user_cache
@@ -14,22 +15,25 @@ _MAX_AGE_S = 6 * 3600
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """A measurement that was begun: its session's id, and which command it belongs to."""
+    """A measurement that was begun: its session's id, and which command it belongs to.
+
+    ``facts`` are the device's at the beginning: what rose since then happened in the measurement.
+    """
 
     session_id: str
     key: str
     started_at_s: float
-    boot_id: str | None
+    facts: DeviceFacts
 
     def forget(self) -> None:
         """The measurement is over: the next same command starts a new one."""
         _file(self.key).unlink(missing_ok=True)
 
 
-def find_or_begin(command: dict[str, object], boot_id: str | None) -> tuple[Pending, bool]:
+def find_or_begin(command: dict[str, object], facts: DeviceFacts) -> tuple[Pending, bool]:
     """The measurement that the same ``command`` began on this boot of the device, or a new one.
 
-    Returns it and whether it is an old one.
+    ``facts`` are the device's now. Returns it and whether it is an old one.
     """
     key = fingerprint(command)
     path = _file(key)
@@ -37,10 +41,11 @@ def find_or_begin(command: dict[str, object], boot_id: str | None) -> tuple[Pend
         old = msgspec.json.decode(path.read_bytes(), type=Pending)
     except (FileNotFoundError, msgspec.DecodeError):
         old = None
-    if old and old.boot_id == boot_id and time.time() - old.started_at_s < _MAX_AGE_S:
+    is_young = old is not None and time.time() - old.started_at_s < _MAX_AGE_S
+    if old and is_young and old.facts.boot_id == facts.boot_id:
         return old, True
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    new = Pending(f"{stamp}-{secrets.token_hex(4)}", key, time.time(), boot_id)
+    new = Pending(f"{stamp}-{secrets.token_hex(4)}", key, time.time(), facts)
     write_atomic(path, msgspec.json.encode(new))
     return new, False
 

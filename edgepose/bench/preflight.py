@@ -12,7 +12,7 @@ from edgepose.devices.device import Device
 from edgepose.devices.facts import DeviceFacts
 from edgepose.devices.sensors import read_sensors
 from edgepose.devices.transport import Transport
-from edgepose.errors import DeviceError, RuntimeMissingError
+from edgepose.errors import DeviceError, DeviceFullError, RuntimeMissingError
 from edgepose.targets import load_target
 
 _log = logging.getLogger(__name__)
@@ -22,12 +22,20 @@ _MIN_FREE_MIB = 64  # results, outputs and logs beside the bundle's own files
 
 
 def preflight(device: Device, bundle: Bundle, facts: DeviceFacts) -> None:
-    """Raise DeviceError or RuntimeMissingError where a run on ``device`` could only fail."""
+    """Raise DeviceError where a run on ``device`` could only fail: of another architecture
+    (DeviceError itself), no room (DeviceFullError), no runtime (RuntimeMissingError).
+    """
     target = load_target(device.target)
     if facts.arch and facts.arch != target.arch:
         raise DeviceError(
             f"device {device.name!r} is {facts.arch}, its target {target.name} is {target.arch}",
             hint="Correct the target of its entry in devices.toml.",
+        )
+    if facts.free_disk_mib is not None and facts.free_disk_mib < _MIN_FREE_MIB:
+        raise DeviceFullError(
+            f"device {device.name!r} has {facts.free_disk_mib} MiB free, "
+            f"a run wants {_MIN_FREE_MIB}",
+            hint="Free some space on the device and try again.",
         )
     engine = bundle.manifest.recipe.engine
     fix = f"Run `edgepose device setup {device.name}`."
@@ -39,12 +47,6 @@ def preflight(device: Device, bundle: Bundle, facts: DeviceFacts) -> None:
             f"device {device.name!r} lacks {' and '.join(missing)} for "
             f"Python {facts.python.version}",
             hint=fix,
-        )
-    if facts.free_disk_mib is not None and facts.free_disk_mib < _MIN_FREE_MIB:
-        raise DeviceError(
-            f"device {device.name!r} has {facts.free_disk_mib} MiB free, "
-            f"a run wants {_MIN_FREE_MIB}",
-            hint="Free some space there.",
         )
 
 

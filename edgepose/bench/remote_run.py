@@ -37,8 +37,8 @@ class RemoteRun:
         self.transport.start([*command, self.folder], f"{self.folder}/log", deadline)
 
     def was_started(self) -> bool:
-        """Whether a plan of this run lies on the device: this or an earlier command started it."""
-        done = self.transport.run(["test", "-e", f"{self.folder}/plan.json"], _call_deadline())
+        """Whether this or an earlier command started it: the log is the first thing then."""
+        done = self.transport.run(["test", "-e", f"{self.folder}/log"], _call_deadline())
         return done.returncode == 0
 
     def wait(self, expected_s: float, deadline: Deadline) -> RunResult:

@@ -1,12 +1,12 @@
 """Measure one bundle on one device: lease, preflight, deploy, proof there, runs, record."""
 
+import contextlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any
-
-import msgspec
 
 import edgepose
 from edgepose.bench.pending import Pending, find_or_begin
@@ -28,9 +28,9 @@ from edgepose.devices.inventory import find_device
 from edgepose.devices.lease import Lease, held
 from edgepose.devices.python import python_command
 from edgepose.devices.transport import Transport
-from edgepose.errors import UnreachableError, UsageError
-from edgepose.provenance import git_commit
+from edgepose.errors import DeviceError, UnreachableError, UsageError
 from edgepose.prove.proof import Proof
+from edgepose.provenance import git_commit
 from edgepose.runners.result import RunResult
 from edgepose.targets import load_target
 
@@ -39,8 +39,9 @@ _CALL_S = 60.0
 _DEPLOY_S = 900.0
 _PROOF_S = 1800.0
 _SENSOR_PERIOD_S = 1.0
-_STARTUP_S = 2.0  # a process's start beside the measured load time: Python and its imports
-_LEASE_S = 1800.0  # renewed before every run
+# A process's start beside the measured load time: Python and its imports. Rather too long: a look
+# before the end would disturb the timed loop on a small board.
+_STARTUP_S = {"local": 0.5, "ssh": 2.0}
 
 
 @dataclass(frozen=True)
@@ -86,23 +87,23 @@ def bench(
     try:
         workdir = workdir_of(entry, transport, _soon())
         purpose = f"bench {bundle.name}"
-        with held(transport, workdir, _LEASE_S, purpose, _soon()) as lease:
+        with held(transport, workdir, _lease_s(budget_s), purpose, _soon()) as lease:
             command = python_command(entry, transport, _soon())
             facts = read_facts(transport, _soon(), python=command, workdir=workdir)
             preflight(entry, bundle, facts)
+            paths = _deploy(bundle, transport, workdir)
             pending, resumed = find_or_begin(
                 {
                     "bundle": bundle.manifest.bundle_id,
                     "device": entry,
                     "profile": extent,
                     "threads": threads,
-                    "budget_s": budget_s,
+                    "budget_s": float(budget_s),
                 },
-                facts.boot_id,
+                facts,
             )
             if resumed:
                 _log.info("%s: re-attaching to session %s", device, pending.session_id)
-            paths = _deploy(bundle, transport, workdir)
             cell = _Cell(
                 bundle=bundle,
                 device=entry,
@@ -116,7 +117,7 @@ def bench(
                 threads=threads,
                 cpus=cpus,
             )
-            record = _remembering(cell, facts, budget_s)
+            record = _remembering(cell, budget_s)
     finally:
         transport.close()
     (store or RecordStore()).append(record)
@@ -148,10 +149,10 @@ def _deploy(bundle: Bundle, transport: Transport, workdir: str) -> dict[str, str
     return {name: remote[digest] for name, digest in files.items()}
 
 
-def _remembering(cell: _Cell, facts: DeviceFacts, budget_s: float) -> Record:
+def _remembering(cell: _Cell, budget_s: float) -> Record:
     """Measure; only where the link was lost, host and device remember what was begun."""
     try:
-        record = _measure(cell, facts, budget_s)
+        record = _measure(cell, budget_s)
     except UnreachableError as error:
         error.hint = "The run goes on there: run the same command again to re-attach."
         raise
@@ -165,17 +166,19 @@ def _remembering(cell: _Cell, facts: DeviceFacts, budget_s: float) -> Record:
 def _forget(cell: _Cell) -> None:
     cell.pending.forget()
     names = ["prove", *(f"p{index}" for index in range(cell.profile.processes))]
-    cell.transport.run(["rm", "-rf", *(cell.run(name).folder for name in names)], _soon())
+    # A link that is lost only now must not cost the record, nor hide the error before it.
+    with contextlib.suppress(DeviceError):
+        cell.transport.run(["rm", "-rf", *(cell.run(name).folder for name in names)], _soon())
 
 
-def _measure(cell: _Cell, facts: DeviceFacts, budget_s: float) -> Record:
+def _measure(cell: _Cell, budget_s: float) -> Record:
     _log.info("%s: proving %s", cell.device.name, cell.bundle.name)
     proving = cell.run("prove")
     result = _finish(cell, proving, "prove", _PROOF_S, 0.5)
     proof = judge_bundle(cell.bundle, proving.outputs(result), where=cell.device.name)
     header = result.one("header")
     latency_ms = max(1e-3, median(result.one("estimate")["ns"]) / 1e6)
-    startup_s = _STARTUP_S + header["load_ms"] / 1e3
+    startup_s = _STARTUP_S[cell.device.transport] + header["load_ms"] / 1e3
     effort = fit_to_budget(cell.profile, latency_ms, startup_s, budget_s)
     runs: list[RunSamples] = []
     if proof.passed:
@@ -190,7 +193,7 @@ def _measure(cell: _Cell, facts: DeviceFacts, budget_s: float) -> Record:
             )
             runs.append(_timed(cell, index, effort, shortest_s, budget_s))
     after = read_facts(cell.transport, _soon(), python=cell.command[:-1], workdir=cell.workdir)
-    return _record(cell, effort, facts, after, header["versions"], proof, runs)
+    return _record(cell, effort, after, header, proof, runs)
 
 
 def _timed(
@@ -206,7 +209,7 @@ def _timed(
         "runs": effort.runs,
         "sensor_period_s": _SENSOR_PERIOD_S,
     }
-    limit_s = 60 + 4 * max(budget_s, expected_s)
+    limit_s = _limit_s(budget_s, expected_s)
     result = _finish(cell, run, "time", limit_s, expected_s, **settings)
     header, warmup, samples = (result.one(kind) for kind in ("header", "warmup", "samples"))
     readings = [{k: v for k, v in line.items() if k != "kind"} for line in result.all("sensor")]
@@ -252,13 +255,14 @@ def _finish(
 def _record(
     cell: _Cell,
     effort: Effort,
-    before: DeviceFacts,
     after: DeviceFacts,
-    versions: dict[str, str],
+    header: Mapping[str, Any],
     proof: Proof,
     runs: list[RunSamples],
 ) -> Record:
-    manifest, facts = cell.bundle.manifest, (recorded_facts(before), recorded_facts(after))
+    manifest = cell.bundle.manifest
+    facts = recorded_facts(cell.pending.facts), recorded_facts(after)
+    cpus = tuple(header["cpus"] or ())  # where the wanted cores exist
     summary: Summary | None = summarise([run.samples_ns for run in runs]) if runs else None
     verdict = judge(
         proof=proof,
@@ -267,7 +271,7 @@ def _record(
         summary=summary,
         facts_before=facts[0],
         facts_after=facts[1],
-        cpus=cell.cpus,
+        cpus=cpus,
     )
     return Record(
         record_id=cell.pending.session_id,
@@ -285,17 +289,27 @@ def _record(
         transport=cell.device.transport,
         emulated=cell.device.emulated,
         threads=cell.threads,
-        cpus=cell.cpus,
+        cpus=cpus,
         profile=cell.profile.name,
         effort=effort,
         facts_before=facts[0],
         facts_after=facts[1],
-        runtime_versions=versions,
+        runtime_versions=header["versions"],
         proof=proof,
         runs=tuple(runs),
         summary=summary,
         verdict=verdict,
     )
+
+
+def _limit_s(budget_s: float, expected_s: float = 0.0) -> float:
+    """When a timed process counts as hung."""
+    return 60 + 4 * max(budget_s, expected_s)
+
+
+def _lease_s(budget_s: float) -> float:
+    """Long enough for any one process: it is renewed before each."""
+    return max(_PROOF_S, _limit_s(budget_s)) + _CALL_S
 
 
 def _soon() -> Deadline:

@@ -26,7 +26,12 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--device", default="local", help="a device's name (default: local)")
     parser.add_argument("--recipe", help="how to compile what is built (default: the target's)")
-    parser.add_argument("--profile", default="trust", help="paper, trust (default) or p99")
+    parser.add_argument(
+        "--profile",
+        choices=("paper", "trust", "p99"),
+        default="trust",
+        help="how much to measure (default: trust)",
+    )
     parser.add_argument("--threads", type=_positive, metavar="N", help="default: the target's")
     parser.add_argument(
         "--budget",
@@ -54,8 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
             budget_s=arguments.budget,
         )
         records.append(record)
-        for note in record.verdict.notes:
-            print(f"note: {record.model} ({record.recipe}): {note}", file=sys.stderr)
+        for word, texts in (("refused", record.verdict.reasons), ("note", record.verdict.notes)):
+            for text in texts:
+                print(f"{word}: {record.model} ({record.recipe}): {text}", file=sys.stderr)
     if arguments.json:
         print_json(records)
     else:

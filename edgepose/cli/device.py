@@ -118,7 +118,10 @@ def run_trust(arguments: argparse.Namespace) -> int:
     device = find_device(arguments.name)
     keys = host_fingerprints(device)
     if not keys:
-        raise UsageError(f"device {device.name!r} is local: there is no host key to trust")
+        raise UsageError(
+            f"device {device.name!r} is local: there is no host key to trust",
+            hint="See which devices are reached by SSH with `edgepose device list`.",
+        )
     for key in keys:
         print(f"{device.host} offers {key.kind} {key.fingerprint}")
     if not arguments.yes:

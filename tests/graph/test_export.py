@@ -33,7 +33,7 @@ def exported(
 
 
 def test_a_zoo_model_exports_to_a_plain_graph(exported: tuple[str, int, Graph]) -> None:
-    name, opset, graph = exported
+    _, opset, graph = exported
     model = onnx.load(str(graph.path))
     left = {node.op_type for node in model.graph.node} & LEFTOVERS
     assert not left

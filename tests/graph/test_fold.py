@@ -50,7 +50,9 @@ def assert_folds(model: Any, folder: Path, shape: Any = (1, 4, 8, 8)) -> None:
     after = outputs(model, folder, shape)
     assert list(after) == list(before)
     assert max(relative_error(before[name], after[name]) for name in before) < 1e-5
-    assert not {"gamma", "beta", "mean", "var"} & {tensor.name for tensor in model.graph.initializer}
+    assert not {"gamma", "beta", "mean", "var"} & {
+        tensor.name for tensor in model.graph.initializer
+    }
 
 
 def assert_stays(model: Any) -> None:

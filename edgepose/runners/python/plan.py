@@ -10,9 +10,9 @@ from .failure import BAD_PLAN, CORRUPT_FILE, RunnerFailure
 PROTOCOL = 1
 MODES = ("prove", "time")
 KEYS = (
-    "run_id engine artifact options inputs outputs golden sha256 threads cpus warmup_min "
-    "warmup_max runs gate sensor_period_s"
-).split()
+    *("run_id", "engine", "artifact", "options", "inputs", "outputs", "golden", "sha256"),
+    *("threads", "cpus", "warmup_min", "warmup_max", "runs", "gate", "sensor_period_s"),
+)
 
 
 def read_plan(folder: str) -> Dict[str, Any]:

@@ -3,13 +3,14 @@
 What the board does not let us read is left out, never guessed. Python 3.6-safe.
 """
 
+import contextlib
 import glob
 import json
 import os
 import subprocess
 import sys
 import time
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Optional, Set
 
 
 def read_sensors() -> Dict[str, Any]:
@@ -33,9 +34,7 @@ def sample_forever(path: str, period_s: float, parent: int, avoid: Iterable[int]
 
     Ends when the process ``parent`` does, or at once where there is nothing to read.
     """
-    others = os.sched_getaffinity(0) - set(avoid)
-    if others:
-        os.sched_setaffinity(0, others)
+    _leave(set(avoid))
     start = time.time()
     with open(path, "w") as file:
         while os.getppid() == parent:
@@ -66,6 +65,14 @@ class SensorProcess:
         except OSError:
             return []
         return [json.loads(line) for line in lines]
+
+
+def _leave(cores: Set[int]) -> None:
+    """Move to the other cores, where there are any. We start on ``cores``, as our parent did."""
+    others = set(range(os.cpu_count() or 1)) - cores
+    if cores and others:
+        with contextlib.suppress(OSError):  # none of them is ours
+            os.sched_setaffinity(0, others)
 
 
 def _throttled() -> Optional[str]:

@@ -1,0 +1,123 @@
+"""Does the runner tell the truth? Against a bare loop, and against ncnn's own benchmark loop.
+
+``python -m benchmarks.harness_truth`` from the repository's root; see benchmarks/README.md.
+"""
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bare_loop import bare_blocks
+from benchmarks.native_loop import NATIVE, SAME_LIBRARY, WHEEL, medians, native_blocks
+from benchmarks.native_ncnn import NativeNcnn, missing_tools, native_ncnn
+from benchmarks.ratio import Ratio, paired_ratio
+from benchmarks.results_file import circumstances, write_results
+from edgepose.build import build
+
+_MODELS = ("litepose-xs", "rtmpose-t")
+_ENGINES = ("onnxruntime", "ncnn")
+_BARE_LIMIT, _NATIVE_LIMIT = 0.03, 0.05
+
+
+def main() -> int:
+    """Returns 0 where every ratio is within its limit and none is missing."""
+    arguments = _arguments()
+    random.seed(arguments.seed)
+    lacking = missing_tools()
+    native = None if lacking else native_ncnn()
+    found = circumstances()
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # as bench pins; children inherit it
+    ratios: list[Ratio] = []
+    blocks: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for model in arguments.models:
+            _compare_bare(model, arguments.pairs, Path(scratch), ratios, blocks)
+        for model in arguments.models if native else ():
+            _compare_native(model, native, arguments, Path(scratch), ratios, blocks)
+    notes = _notes(lacking, native, arguments.seed)
+    data = {"ratios": [asdict(ratio) for ratio in ratios], "blocks_ns": blocks}
+    write_results("harness_truth", found, data, _HEADERS, [_row(ratio) for ratio in ratios], notes)
+    return int(bool(lacking) or any(ratio.verdict != "holds" for ratio in ratios))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", default=_MODELS, help="zoo names")
+    parser.add_argument("--pairs", type=int, default=60, help="of blocks against the bare loop")
+    parser.add_argument("--rounds", type=int, default=20, help="of processes against ncnn's loop")
+    parser.add_argument("--loops", type=int, default=60, help="timed inferences of each process")
+    parser.add_argument("--seed", type=int, default=1, help="of the random order")
+    return parser.parse_args()
+
+
+def _compare_bare(
+    model: str, pairs: int, scratch: Path, ratios: list[Ratio], blocks: dict[str, Any]
+) -> None:
+    for engine in _ENGINES:
+        bundle = build(model, "host", f"{engine}-fp32", into=scratch / f"{model}-{engine}")
+        found = bare_blocks(bundle, pairs)
+        for what, values in (("median", found.runner_median), ("mean", found.runner_mean)):
+            title = f"{engine}: runner's {what} / bare loop"
+            ratios.append(paired_ratio(title, model, values, found.bare, _BARE_LIMIT))
+        blocks[f"{engine}, bare loop, {model}"] = asdict(found)
+
+
+def _compare_native(
+    model: str,
+    native: NativeNcnn,
+    arguments: argparse.Namespace,
+    scratch: Path,
+    ratios: list[Ratio],
+    blocks: dict[str, Any],
+) -> None:
+    bundle = build(model, "host", "ncnn-fp32", into=scratch / f"{model}-ncnn")
+    found = native_blocks(bundle, native, arguments.rounds, arguments.loops, scratch)
+    own = medians(found[NATIVE])
+    for way in (WHEEL, SAME_LIBRARY):
+        title = f"ncnn: {way} / {NATIVE}"
+        ratios.append(paired_ratio(title, model, medians(found[way]), own, _NATIVE_LIMIT))
+    blocks[f"ncnn, own loop, {model}"] = found
+
+
+_HEADERS = ("model", "what", "ratio", "95 % interval", "limit", "verdict", "ms", "pairs")
+
+
+def _row(ratio: Ratio) -> list[str]:
+    return [
+        ratio.model,
+        ratio.what,
+        f"{ratio.ratio:.4f}",
+        f"{ratio.low:.4f} to {ratio.high:.4f}",
+        f"± {ratio.limit:.0%}",
+        ratio.verdict,
+        f"{ratio.first_ms:.3f} / {ratio.second_ms:.3f}",
+        str(ratio.pairs),
+    ]
+
+
+def _notes(lacking: str, native: NativeNcnn | None, seed: int) -> list[str]:
+    notes = [
+        "Geometric mean of the ratios of neighbouring blocks in random order, with the paired 95 % "
+        f"t-interval; ms: medians of the blocks. One thread, pinned to one core, seed {seed}.",
+        "A bare block is its wall time over its inferences, hence a mean: other load on the "
+        "machine raises it above the runner's median, and the ratio falls below 1. The runner's "
+        "mean has no such bias.",
+    ]
+    if native is None:
+        return [*notes, f"NOT compared with ncnn's own loop: this machine lacks {lacking}."]
+    return [
+        *notes,
+        f"The native loop is `ncnn_loop/loop.cpp` on ncnn built here by {native.compiler} without "
+        "Vulkan. *same library*: the runner imports that build, so the ratio is the harness "
+        "alone. *wheel*: the runner imports the wheel (built by GCC 14.2.1 with Vulkan), so the "
+        "ratio holds the two compilers' difference as well.",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

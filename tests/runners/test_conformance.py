@@ -1,0 +1,239 @@
+"""What PROTOCOL.md promises, asked of real runner processes."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgepose.bundle import RUNNER, Bundle
+from edgepose.files import sha256_file
+from edgepose.runners.result import read_result
+from tests.runners.conftest import Run, start, write_plan
+
+TinyBundle = Callable[[str], Bundle]
+ENGINES = {"onnxruntime-fp32": "onnxruntime", "ncnn-fp32": "ncnn"}
+
+
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "result.jsonl").read_bytes().splitlines()]
+
+
+def kinds(folder: Path) -> list[str]:
+    return [line["kind"] for line in lines_of(folder)]
+
+
+@pytest.fixture(params=ENGINES)
+def bundle(request: pytest.FixtureRequest, tiny_bundle: TinyBundle) -> Bundle:
+    return tiny_bundle(request.param)
+
+
+@pytest.fixture
+def ort(tiny_bundle: TinyBundle) -> Bundle:
+    return tiny_bundle("onnxruntime-fp32")
+
+
+def test_prove_writes_its_lines_in_order_and_ends_with_0(bundle: Bundle, run: Run) -> None:
+    done, folder = run(bundle, "prove")
+    assert done.returncode == 0, done.stderr
+    cases = len(bundle.manifest.golden)
+    assert cases > 1
+    assert kinds(folder) == ["header", *["proof"] * cases, "estimate", "memory", "footer"]
+
+
+def test_the_header_says_what_runs_where(bundle: Bundle, run: Run) -> None:
+    core = min(os.sched_getaffinity(0))
+    _, folder = run(bundle, "time", cpus=(core, 4095))
+    header = lines_of(folder)[0]
+    age = datetime.now(UTC) - datetime.fromisoformat(header["started_at"])
+    assert header["protocol"] == 1
+    assert header["run_id"] == "run-7"
+    assert header["runner"] == "python"
+    assert header["cpus"] == [core]
+    assert header["threads"] == 1
+    assert header["load_ms"] > 0
+    assert 0 <= age.total_seconds() < 120
+    assert set(header["versions"]) == {ENGINES[bundle.manifest.recipe.name], "numpy", "python"}
+    assert header["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def test_cores_that_do_not_exist_leave_the_run_unpinned(ort: Bundle, run: Run) -> None:
+    done, folder = run(ort, "time", cpus=(4094, 4095))
+    assert done.returncode == 0
+    assert lines_of(folder)[0]["cpus"] is None
+
+
+def test_prove_saves_outputs_that_fit_its_figures(bundle: Bundle, run: Run) -> None:
+    _, folder = run(bundle, "prove")
+    golden = {case.name: case for case in bundle.golden()}
+    proofs = [line for line in lines_of(folder) if line["kind"] == "proof"]
+    assert {line["case"] for line in proofs} == set(golden)
+    for line in proofs:
+        saved = np.load(folder / line["file"])
+        wanted = golden[line["case"]].outputs[line["output"]]
+        assert line["sha256"] == sha256_file(folder / line["file"])
+        assert line["finite"] is True
+        assert line["cosine"] > 0.9999
+        assert saved.dtype == np.float32
+        error = np.abs(saved.astype(np.float64) - wanted).max() / np.abs(wanted).max()
+        assert line["max_relative_error"] == pytest.approx(error, rel=1e-6, abs=1e-12)
+        assert error < 1e-4
+
+
+def test_prove_estimates_the_latency_and_the_memory(bundle: Bundle, run: Run) -> None:
+    _, folder = run(bundle, "prove")
+    estimate, memory = lines_of(folder)[-3:-1]
+    assert estimate["ns"]
+    assert all(1_000 < ns < 10e9 for ns in estimate["ns"])
+    assert 5 < memory["peak_rss_mib"] < 10_000
+
+
+def test_time_writes_exactly_what_was_planned(bundle: Bundle, run: Run) -> None:
+    done, folder = run(bundle, "time", warmup_min=4, warmup_max=4, runs=9)
+    assert done.returncode == 0, done.stderr
+    assert kinds(folder) == ["header", "warmup", "samples", "outputs", "memory", "footer"]
+    result = read_result((folder / "result.jsonl").read_bytes(), "run-7")
+    warmup, samples = result.one("warmup"), result.one("samples")
+    assert len(warmup["ns"]) == 4
+    assert warmup["converged"] is None
+    assert len(samples["ns"]) == 9
+    assert all(isinstance(ns, int) and ns > 0 for ns in samples["ns"])
+    assert samples["wall_ns"] >= sum(samples["ns"])
+
+
+def test_time_measures_the_processor_time_of_its_loop(bundle: Bundle, run: Run) -> None:
+    _, folder = run(bundle, "time", runs=3000)  # the kernel may count in steps of 10 ms
+    samples = read_result((folder / "result.jsonl").read_bytes(), "run-7").one("samples")
+    assert samples["wall_ns"] > 20e6
+    assert 0 < samples["cpu_ns"] <= 1.2 * samples["wall_ns"] + 20e6
+
+
+def test_a_warmup_with_a_cap_says_whether_it_converged(bundle: Bundle, run: Run) -> None:
+    _, folder = run(bundle, "time", warmup_min=42, warmup_max=67)
+    warmup = next(line for line in lines_of(folder) if line["kind"] == "warmup")
+    assert isinstance(warmup["converged"], bool)
+    assert 42 <= len(warmup["ns"]) <= 67
+    assert warmup["converged"] or len(warmup["ns"]) == 67
+
+
+def test_time_hashes_the_outputs_of_the_first_golden_input(bundle: Bundle, run: Run) -> None:
+    _, folder = run(bundle, "time")
+    case = bundle.golden()[0]
+    expected = {
+        name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+        for name, array in bundle.session().run(case.inputs).items()
+    }
+    line = next(line for line in lines_of(folder) if line["kind"] == "outputs")
+    assert line["same_as_first"] is True
+    assert line["sha256"] == expected
+
+
+def test_the_footer_counts_and_hashes_all_that_precedes_it(bundle: Bundle, run: Run) -> None:
+    _, folder = run(bundle, "time")
+    *body, last = (folder / "result.jsonl").read_bytes().splitlines(keepends=True)
+    footer = json.loads(last)
+    assert footer["lines"] == len(body)
+    assert footer["sha256"] == hashlib.sha256(b"".join(body)).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"protocol": 2}, "protocol 2"),
+        ({"protocol": None}, "protocol None"),
+        ({"mode": "guess"}, "guess"),
+        ({"engine": "tflite"}, "tflite"),
+        ({"golden": ...}, "lacks golden"),
+        ({"sha256": ...}, "lacks sha256"),
+        ({"threads": ..., "runs": ...}, "lacks threads, runs"),
+    ],
+    ids=str,
+)
+def test_a_malformed_plan_ends_with_10(
+    ort: Bundle, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    plan = write_plan(ort, tmp_path, "prove") | change
+    plan = {key: value for key, value in plan.items() if value is not ...}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    assert_fails(start(ort.folder / RUNNER, tmp_path), tmp_path, 10, message)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '"plan"'])
+def test_a_plan_that_is_no_object_ends_with_10(ort: Bundle, tmp_path: Path, text: str) -> None:
+    (tmp_path / "plan.json").write_text(text)
+    assert_fails(start(ort.folder / RUNNER, tmp_path), tmp_path, 10, "plan.json")
+
+
+def assert_fails(done: Any, folder: Path, code: int, message: str) -> None:
+    """The process says so, and so does the whole and valid result, with an error line."""
+    assert done.returncode == code, done.stderr
+    *_, error, footer = lines_of(folder)
+    assert (error["kind"], error["code"], footer["kind"]) == ("error", code, "footer")
+    assert message in error["message"]
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("damage", ["altered", "missing"])
+def test_a_file_that_is_not_the_planned_one_ends_with_11(
+    bundle: Bundle, tmp_path: Path, damage: str
+) -> None:
+    copy, folder = copy_of(bundle, tmp_path), tmp_path / "run"
+    folder.mkdir()
+    write_plan(copy, folder, "prove")
+    victim = copy.folder / copy.manifest.artifact.files[-1]
+    if damage == "missing":
+        victim.unlink()
+    else:
+        victim.write_bytes(victim.read_bytes()[:-1] + b"\x55")
+    assert_fails(start(copy.folder / RUNNER, folder), folder, 11, str(victim))
+
+
+def copy_of(bundle: Bundle, tmp_path: Path) -> Bundle:
+    shutil.copytree(bundle.folder, tmp_path / "copy")
+    return Bundle(tmp_path / "copy", bundle.manifest)
+
+
+def test_a_python_without_numpy_ends_with_12(bundle: Bundle, tmp_path: Path) -> None:
+    write_plan(bundle, tmp_path, "prove")
+    done = start(bundle.folder / RUNNER, tmp_path, python=["-I", "-S"])
+    assert_fails(done, tmp_path, 12, "numpy cannot be imported")
+
+
+def test_a_python_without_the_runtime_ends_with_12(bundle: Bundle, tmp_path: Path) -> None:
+    write_plan(bundle, tmp_path, "prove")
+    only_numpy = tmp_path / "site"
+    only_numpy.mkdir()
+    for package in ("numpy", "numpy.libs"):
+        (only_numpy / package).symlink_to(Path(np.__file__).parent.parent / package)
+    environment = os.environ | {"PYTHONPATH": str(only_numpy)}
+    done = start(bundle.folder / RUNNER, tmp_path, python=["-S"], env=environment)
+    engine = ENGINES[bundle.manifest.recipe.name]
+    assert_fails(done, tmp_path, 12, f"{engine} cannot be imported")
+
+
+def test_an_artifact_that_does_not_load_ends_with_13(bundle: Bundle, tmp_path: Path) -> None:
+    copy = copy_of(bundle, tmp_path)
+    victim = copy.folder / copy.manifest.artifact.files[0]
+    victim.write_bytes(b"no net")
+    plan = write_plan(copy, tmp_path, "time")
+    plan["sha256"][str(victim)] = sha256_file(victim)
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    assert_fails(start(copy.folder / RUNNER, tmp_path), tmp_path, 13, "refuses")
+
+
+def test_an_inference_that_fails_ends_with_15(ort: Bundle, tmp_path: Path) -> None:
+    copy = copy_of(ort, tmp_path)
+    victim = copy.folder / next(iter(copy.manifest.golden[0].inputs.values()))
+    np.save(victim, np.zeros((1, 3, 8, 8), np.float32))
+    plan = write_plan(copy, tmp_path, "time")
+    plan["sha256"][str(victim)] = sha256_file(victim)
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    done = start(copy.folder / RUNNER, tmp_path)
+    assert_fails(done, tmp_path, 15, "INVALID_ARGUMENT")
+    assert kinds(tmp_path)[0] == "header"
