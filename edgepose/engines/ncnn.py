@@ -60,7 +60,7 @@ def _convert(graph: Graph, folder: Path, half_weights: bool) -> None:
     # pnnx writes beside its input under names made from the input's name.
     (folder / "model.onnx").write_bytes(graph.path.read_bytes())
     words = [pnnx.EXEC_PATH, "model.onnx", f"inputshape={shapes}", f"fp16={int(half_weights)}"]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S)
+    done = _run(words, folder)
     if done.returncode or not (folder / _PARAM).is_file():
         log = _COLOURS.sub("", done.stdout + done.stderr).strip().splitlines()
         raise BuildError(
@@ -71,7 +71,7 @@ def _convert(graph: Graph, folder: Path, half_weights: bool) -> None:
 
 def _check_loads(folder: Path) -> None:
     words = [sys.executable, "-c", _LOAD, str(folder / _PARAM), str(folder / _BIN)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=_TIMEOUT_S)
+    done = _run(words, folder)
     if done.returncode == 0:
         return
     unknown = sorted(set(re.findall(r"layer (\S+) not exists", done.stderr)))
@@ -85,6 +85,17 @@ def _check_loads(folder: Path) -> None:
         f"{done.stderr.strip()[-300:] or 'no message'}",
         hint="Try the recipe onnxruntime-fp32.",
     )
+
+
+def _run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            words, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise BuildError(
+            f"{Path(words[0]).name} was stopped after {_TIMEOUT_S} s", hint="Try another recipe."
+        ) from None
 
 
 ENGINE: Engine = NcnnEngine()

@@ -4,9 +4,15 @@ import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edgepose.devices.device import Device
+from edgepose.devices.host_keys import HostKey
+from edgepose.devices.inventory import add_device
+from edgepose.devices.setup import setup_device
+from edgepose.errors import ToolchainError
 from tests.emulation.board import Board, running_board
 from tests.emulation.requirements import EmulationError, missing_requirements
 from tests.emulation.root import prepare_root
@@ -51,3 +57,46 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     """A Raspberry Pi 4 that all tests share: leave it running and as it was found."""
     with running_board(tmp_path_factory.mktemp("rpi4")) as board:
         yield board
+
+
+@pytest.fixture(scope="session")
+def equipped(board: Board, own_places: None) -> Board:
+    """The board with the runtimes of its target, set up as `edgepose device setup` does it."""
+    try:
+        setup_device(entry(board))
+    except ToolchainError as error:  # most often no network and no cached wheels
+        if os.environ.get(REQUIRE) == "1":
+            raise
+        pytest.skip(str(error))
+    return board
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with an inventory and records of its own, both empty."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDGEPOSE_RECORDS", str(tmp_path / "records"))
+    return tmp_path
+
+
+@pytest.fixture
+def emu(equipped: Board, workplace: Path) -> Board:
+    """The equipped board, listed as device ``emu`` in the current folder."""
+    add_device(entry(equipped))
+    return equipped
+
+
+def entry(board: Board, name: str = "emu", **changes: Any) -> Device:
+    """``board`` as a device with its host key pinned."""
+    fields = {
+        "name": name,
+        "target": "rpi4",
+        "transport": "ssh",
+        "host": board.host,
+        "user": board.user,
+        "port": board.port,
+        "identity_file": str(board.identity_file),
+        "emulated": True,
+        "host_keys": (HostKey.parse(board.host_key).line,),
+    }
+    return Device(**{**fields, **changes})
