@@ -23,6 +23,8 @@ def main(words: Sequence[str] | None = None) -> int:
     level = logging.WARNING if arguments.quiet else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("edgepose").setLevel(level)
+    # It logs the tracebacks of what it raises as well.
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     try:
         code: int = arguments.run(arguments)
         return code

@@ -84,7 +84,8 @@ def samples_in(result: Path) -> tuple[int, ...]:
 
 def test_an_interrupted_command_takes_its_runner_along(slow: Bundle) -> None:
     with bench_elsewhere(slow, "paper", 300) as command:
-        wait_for(lambda: runner_of("p0"))
+        wait_for(lambda: result_of("p0"))
+        assert runner_of("p0")
         command.send_signal(signal.SIGINT)
     assert command.returncode != 0
     assert runner_of("p0") is None

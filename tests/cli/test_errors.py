@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from safetensors.numpy import save_file
 
 from edgepose.bench.store import RecordStore
 from edgepose.bundle import Bundle
-from tests.bench.under_way import runner_of, runs, wait_for
+from tests.bench.under_way import result_of, runner_of, runs, wait_for
 from tests.cli.conftest import Edgepose, Finished
 from tests.tiny_bundles import build_tiny, save_tiny_model, with_false_golden_outputs
 from tests.tiny_nets import make_model
@@ -158,6 +159,19 @@ def test_6_for_a_host_that_does_not_answer_with_its_address(
     assert not RecordStore().path.exists()
 
 
+def test_6_for_something_else_that_listens_in_one_paragraph(edgepose: Edgepose) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        add = ("device", "add", "odd", "--target", "host", "--ssh", f"pi@127.0.0.1:{port}")
+        assert edgepose(*add).returncode == 0
+        with ThreadPoolExecutor(1) as pool:
+            closing = pool.submit(lambda: server.accept()[0].close())
+            done = edgepose("device", "setup", "odd")
+            closing.result()
+    assert_fails(done, 6, f"cannot reach 127.0.0.1:{port}")
+    assert len(done.stderr.splitlines()) == 3  # the first says what it is doing
+
+
 def test_7_for_a_refused_record_whose_table_and_reason_are_shown(
     edgepose: Edgepose, tiny: Bundle, tmp_path: Path
 ) -> None:
@@ -187,6 +201,7 @@ def test_7_for_a_killed_runner_and_130_for_an_interrupted_command(
         stderr=subprocess.PIPE,
         text=True,
     ) as command:
+        wait_for(lambda: result_of("p0"))
         runner = wait_for(lambda: runner_of("p0"))
         os.kill(runner if code == 7 else command.pid, disturb)
         stdout, stderr = command.communicate(timeout=60)
