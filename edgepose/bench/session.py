@@ -118,10 +118,12 @@ def bench(
                 cpus=cpus,
             )
             record = _remembering(cell, budget_s)
+            # Before anything is forgotten: a full disk here must not cost the samples.
+            (store or RecordStore()).append(record)
+            _forget(cell)
+            return record
     finally:
         transport.close()
-    (store or RecordStore()).append(record)
-    return record
 
 
 def _cores(device: Device, bundle: Bundle, threads: int | None) -> tuple[int, tuple[int, ...]]:
@@ -150,17 +152,15 @@ def _deploy(bundle: Bundle, transport: Transport, workdir: str) -> dict[str, str
 
 
 def _remembering(cell: _Cell, budget_s: float) -> Record:
-    """Measure; only where the link was lost, host and device remember what was begun."""
+    """Measure; what failed is forgotten here and there, unless only the link was lost."""
     try:
-        record = _measure(cell, budget_s)
+        return _measure(cell, budget_s)
     except UnreachableError as error:
         error.hint = "The run goes on there: run the same command again to re-attach."
         raise
     except BaseException:
         _forget(cell)
         raise
-    _forget(cell)
-    return record
 
 
 def _forget(cell: _Cell) -> None:

@@ -3,14 +3,14 @@
 import argparse
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgepose.cli.common import Commands, add_json, print_json
+from edgepose.cli.common import Commands, add_json, print_error, print_json
+from edgepose.errors import DeviceError, EdgePoseError, RunError, UsageError
 
 if TYPE_CHECKING:
-    from edgepose.bundle import Bundle
+    from edgepose.bench.record import Record
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}
 
@@ -45,51 +45,60 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from edgepose.bench.session import bench
-    from edgepose.errors import RunError
+    from edgepose.devices.inventory import find_device
     from edgepose.report.tables import render, rows
 
-    records = []
-    for bundle in _bundles(arguments):
-        record = bench(
-            bundle,
-            arguments.device,
-            arguments.profile,
-            threads=arguments.threads,
-            budget_s=arguments.budget,
-        )
-        records.append(record)
-        for word, texts in (("refused", record.verdict.reasons), ("note", record.verdict.notes)):
-            for text in texts:
-                print(f"{word}: {record.model} ({record.recipe}): {text}", file=sys.stderr)
+    target = find_device(arguments.device).target
+    records, codes = [], []
+    for what in arguments.what or _built_for(target, arguments.device):
+        try:
+            records.append(_measure(what, target, arguments))
+        except EdgePoseError as error:
+            print_error(error)
+            codes.append(error.exit_code)
+            if isinstance(error, DeviceError):
+                break  # it is the device's, not this cell's: the next one would fail alike
     if arguments.json:
         print_json(records)
-    else:
+    elif records:
         print(render(rows(records), "text"))
-    return 0 if all(record.verdict.valid for record in records) else RunError.exit_code
+    if not all(record.verdict.valid for record in records):
+        codes.append(RunError.exit_code)
+    return codes[0] if codes else 0
 
 
-def _bundles(arguments: argparse.Namespace) -> Iterator["Bundle"]:
-    """The bundles to measure, built one by one as they are wanted."""
+def _measure(what: str, target: str, arguments: argparse.Namespace) -> "Record":
+    """One cell; what was refused or noted goes to stderr."""
+    from edgepose.bench.session import bench
     from edgepose.build import build
-    from edgepose.bundle import MANIFEST, load_bundle
-    from edgepose.devices.inventory import find_device
-    from edgepose.errors import UsageError
+    from edgepose.bundle import load_bundle
 
-    target = find_device(arguments.device).target
-    if not arguments.what:
-        found = sorted(Path("build").glob(f"*/{target}-*/{MANIFEST}"))
-        if not found:
-            raise UsageError(
-                f"there is no bundle for {target} below ./build",
-                hint=f"Name a model: `edgepose bench litepose-xs --device {arguments.device}`.",
-            )
-        yield from (load_bundle(path.parent) for path in found)
-    for what in arguments.what:
-        if Path(what).is_dir():
-            yield load_bundle(what)
-        else:
-            yield build(what, target, arguments.recipe)
+    is_bundle = Path(what).is_dir()
+    bundle = load_bundle(what) if is_bundle else build(what, target, arguments.recipe)
+    record = bench(
+        bundle,
+        arguments.device,
+        arguments.profile,
+        threads=arguments.threads,
+        budget_s=arguments.budget,
+    )
+    for word, texts in (("refused", record.verdict.reasons), ("note", record.verdict.notes)):
+        for text in texts:
+            print(f"{word}: {record.model} ({record.recipe}): {text}", file=sys.stderr)
+    return record
+
+
+def _built_for(target: str, device: str) -> list[str]:
+    """Every bundle for ``target`` below ./build. Raises UsageError where there is none."""
+    from edgepose.bundle import MANIFEST
+
+    found = sorted(Path("build").glob(f"*/{target}-*/{MANIFEST}"))
+    if not found:
+        raise UsageError(
+            f"there is no bundle for {target} below ./build",
+            hint=f"Name a model: `edgepose bench litepose-xs --device {device}`.",
+        )
+    return [str(path.parent) for path in found]
 
 
 def _positive(text: str) -> int:

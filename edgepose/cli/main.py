@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import edgepose
 from edgepose.cli import bench, build, device, models, recipes, report, targets, verify
+from edgepose.cli.common import print_error
 from edgepose.errors import EdgePoseError
 
 _COMMANDS = (models, targets, recipes, build, verify, device, bench, report)
@@ -29,9 +30,7 @@ def main(words: Sequence[str] | None = None) -> int:
         code: int = arguments.run(arguments)
         return code
     except EdgePoseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
+        print_error(error)
         return error.exit_code
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()

@@ -151,3 +151,12 @@ def test_report_shows_only_the_wanted_device_or_model(
     (row,) = as_json(edgepose, "report", "--model", "litepose-xs", "--format", "json")
     assert row["record_id"] == "r1"
     assert edgepose("report", "--model", "rtmpose-s").returncode == 2
+
+
+def test_bench_goes_on_after_a_cell_that_failed_and_tells_it_by_its_exit_code(
+    edgepose: Edgepose, tiny: Bundle
+) -> None:
+    done = edgepose("bench", "no-such-model", tiny.folder, "--profile", "paper")
+    assert done.returncode == 2
+    assert "unknown model 'no-such-model'" in done.stderr
+    assert tiny.manifest.model.name in done.stdout
