@@ -12,8 +12,9 @@ import edgepose
 from edgepose.bench.pending import Pending, find_or_begin
 from edgepose.bench.plan import DEFAULT_BUDGET_S, PROFILES, Effort, Profile, fit_to_budget
 from edgepose.bench.preflight import cool_down, preflight, recorded_facts
-from edgepose.bench.record import Record, RunSamples, SensorReading
+from edgepose.bench.record import Record, RunSamples
 from edgepose.bench.remote_run import RemoteRun
+from edgepose.bench.samples import read_samples
 from edgepose.bench.statistics import Summary, summarise
 from edgepose.bench.store import RecordStore
 from edgepose.bench.validity import judge
@@ -211,22 +212,7 @@ def _timed(
     }
     limit_s = _limit_s(budget_s, expected_s)
     result = _finish(cell, run, "time", limit_s, expected_s, **settings)
-    header, warmup, samples = (result.one(kind) for kind in ("header", "warmup", "samples"))
-    readings = [{k: v for k, v in line.items() if k != "kind"} for line in result.all("sensor")]
-    return RunSamples(
-        run_id=run.run_id,
-        process_index=index,
-        warmup_ns=tuple(warmup["ns"]),
-        samples_ns=tuple(samples["ns"]),
-        converged=warmup["converged"],
-        outputs_steady=result.one("outputs")["same_as_first"],
-        wall_ns=samples["wall_ns"],
-        cpu_ns=samples["cpu_ns"],
-        load_ms=header["load_ms"],
-        started_at=header["started_at"],
-        sensors=tuple(SensorReading(**reading) for reading in readings),
-        peak_rss_mib=result.one("memory")["peak_rss_mib"],
-    )
+    return read_samples(result, index)
 
 
 def _finish(
