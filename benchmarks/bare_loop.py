@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.patience import Patience
 from edgepose.bundle import Bundle, make_plan
 from edgepose.runners.python.run import BACKENDS, _loop
 
 _WARMUP = 50
-_RUNS = 10  # inferences of one block
+_BLOCK_S = 0.4  # long enough that one hiccup is not most of a block
 
 
 @dataclass
@@ -25,25 +26,27 @@ class BareBlocks:
     bare: list[float] = field(default_factory=list)
 
 
-def bare_blocks(bundle: Bundle, pairs: int) -> BareBlocks:
+def bare_blocks(bundle: Bundle, pairs: int, patience: Patience) -> BareBlocks:
     """Both loops by turns, in random order within each of the ``pairs``."""
     backend = _backend(bundle)
     call = _BARE_CALLS[bundle.manifest.recipe.engine](backend)
-    _loop(backend, _WARMUP)
+    runs = max(10, round(_BLOCK_S * 1e9 / median(_loop(backend, _WARMUP))))
     blocks = BareBlocks()
 
     def time_runner() -> None:
-        latencies = _loop(backend, _RUNS)
+        latencies = _loop(backend, runs)
         blocks.runner_median.append(median(latencies))
         blocks.runner_mean.append(fmean(latencies))
 
     def time_bare() -> None:
         start = perf_counter_ns()
-        for _ in range(_RUNS):
+        for _ in range(runs):
             call()
-        blocks.bare.append((perf_counter_ns() - start) / _RUNS)
+        blocks.bare.append((perf_counter_ns() - start) / runs)
 
     for _ in range(pairs):
+        patience.wait()
+        call()  # caches went cold meanwhile
         for time_block in random.sample((time_runner, time_bare), 2):
             time_block()
     return blocks

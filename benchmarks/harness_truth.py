@@ -8,16 +8,18 @@ import os
 import random
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.bare_loop import bare_blocks
 from benchmarks.native_loop import NATIVE, SAME_LIBRARY, WHEEL, medians, native_blocks
 from benchmarks.native_ncnn import NativeNcnn, missing_tools, native_ncnn
+from benchmarks.patience import Patience
 from benchmarks.ratio import Ratio, paired_ratio
 from benchmarks.results_file import circumstances, write_results
 from edgepose.build import build
+from edgepose.bundle import Bundle
 
 _MODELS = ("litepose-xs", "rtmpose-t")
 _ENGINES = ("onnxruntime", "ncnn")
@@ -32,56 +34,64 @@ def main() -> int:
     native = None if lacking else native_ncnn()
     found = circumstances()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # as bench pins; children inherit it
-    ratios: list[Ratio] = []
-    blocks: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
+        comparison = _Comparison(arguments, Path(scratch), Patience(arguments.patience))
         for model in arguments.models:
-            _compare_bare(model, arguments.pairs, Path(scratch), ratios, blocks)
+            comparison.with_bare_loop(model)
         for model in arguments.models if native else ():
-            _compare_native(model, native, arguments, Path(scratch), ratios, blocks)
-    notes = _notes(lacking, native, arguments.seed)
-    data = {"ratios": [asdict(ratio) for ratio in ratios], "blocks_ns": blocks}
+            comparison.with_native_loop(model, native)
+    ratios = comparison.ratios
+    notes = [*_notes(lacking, native, arguments.seed), f"{comparison.patience}."]
+    data = {"ratios": [asdict(ratio) for ratio in ratios], "blocks_ns": comparison.blocks}
     write_results("harness_truth", found, data, _HEADERS, [_row(ratio) for ratio in ratios], notes)
     return int(bool(lacking) or any(ratio.verdict != "holds" for ratio in ratios))
+
+
+@dataclass
+class _Comparison:
+    """What is seen, model by model: the ratios, and all blocks in ns they were made of."""
+
+    arguments: argparse.Namespace
+    scratch: Path
+    patience: Patience
+    ratios: list[Ratio] = field(default_factory=list)
+    blocks: dict[str, Any] = field(default_factory=dict)
+
+    def with_bare_loop(self, model: str) -> None:
+        for engine in _ENGINES:
+            found = bare_blocks(self._bundle(model, engine), self.arguments.pairs, self.patience)
+            for what, values in (("median", found.runner_median), ("mean", found.runner_mean)):
+                title = f"{engine}: runner's {what} / bare loop"
+                self.ratios.append(paired_ratio(title, model, values, found.bare, _BARE_LIMIT))
+            self.blocks[f"{engine}, bare loop, {model}"] = asdict(found)
+
+    def with_native_loop(self, model: str, native: NativeNcnn) -> None:
+        bundle, how = self._bundle(model, "ncnn"), self.arguments
+        found = native_blocks(
+            bundle, native, how.rounds, how.loops, scratch=self.scratch, patience=self.patience
+        )
+        own = medians(found[NATIVE])
+        for way in (WHEEL, SAME_LIBRARY):
+            title, values = f"ncnn: {way} / {NATIVE}", medians(found[way])
+            self.ratios.append(paired_ratio(title, model, values, own, _NATIVE_LIMIT))
+        self.blocks[f"ncnn, own loop, {model}"] = found
+
+    def _bundle(self, model: str, engine: str) -> Bundle:
+        into = self.scratch / f"{model}-{engine}"
+        return build(model, "host", f"{engine}-fp32", into=into)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", default=_MODELS, help="zoo names")
     parser.add_argument("--pairs", type=int, default=60, help="of blocks against the bare loop")
-    parser.add_argument("--rounds", type=int, default=20, help="of processes against ncnn's loop")
-    parser.add_argument("--loops", type=int, default=60, help="timed inferences of each process")
+    parser.add_argument("--rounds", type=int, default=15, help="of processes against ncnn's loop")
+    parser.add_argument("--loops", type=int, default=50, help="timed inferences of each process")
+    parser.add_argument(
+        "--patience", type=float, default=300.0, help="seconds to wait for an idle machine, in all"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the random order")
     return parser.parse_args()
-
-
-def _compare_bare(
-    model: str, pairs: int, scratch: Path, ratios: list[Ratio], blocks: dict[str, Any]
-) -> None:
-    for engine in _ENGINES:
-        bundle = build(model, "host", f"{engine}-fp32", into=scratch / f"{model}-{engine}")
-        found = bare_blocks(bundle, pairs)
-        for what, values in (("median", found.runner_median), ("mean", found.runner_mean)):
-            title = f"{engine}: runner's {what} / bare loop"
-            ratios.append(paired_ratio(title, model, values, found.bare, _BARE_LIMIT))
-        blocks[f"{engine}, bare loop, {model}"] = asdict(found)
-
-
-def _compare_native(
-    model: str,
-    native: NativeNcnn,
-    arguments: argparse.Namespace,
-    scratch: Path,
-    ratios: list[Ratio],
-    blocks: dict[str, Any],
-) -> None:
-    bundle = build(model, "host", "ncnn-fp32", into=scratch / f"{model}-ncnn")
-    found = native_blocks(bundle, native, arguments.rounds, arguments.loops, scratch)
-    own = medians(found[NATIVE])
-    for way in (WHEEL, SAME_LIBRARY):
-        title = f"ncnn: {way} / {NATIVE}"
-        ratios.append(paired_ratio(title, model, medians(found[way]), own, _NATIVE_LIMIT))
-    blocks[f"ncnn, own loop, {model}"] = found
 
 
 _HEADERS = ("model", "what", "ratio", "95 % interval", "limit", "verdict", "ms", "pairs")

@@ -11,6 +11,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks.native_ncnn import NativeNcnn
+from benchmarks.patience import Patience
 from edgepose.bundle import RUNNER, Bundle, make_plan
 from edgepose.runners.result import read_result
 
@@ -20,7 +21,13 @@ _WORST_RELATIVE_ERROR = 1e-3  # of the native outputs: is it the same net on the
 
 
 def native_blocks(
-    bundle: Bundle, native: NativeNcnn, rounds: int, loops: int, scratch: Path
+    bundle: Bundle,
+    native: NativeNcnn,
+    rounds: int,
+    loops: int,
+    *,
+    scratch: Path,
+    patience: Patience,
 ) -> dict[str, list[list[int]]]:
     """All latencies in ns: per way to run the net, one process in each of ``rounds``.
 
@@ -35,6 +42,7 @@ def native_blocks(
     found: dict[str, list[list[int]]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way in random.sample(list(ways), len(ways)):
+            patience.wait()
             found[way].append(ways[way]())
     return found
 
