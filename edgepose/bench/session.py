@@ -173,9 +173,8 @@ def _forget(cell: _Cell) -> None:
 
 
 def _measure(cell: _Cell, budget_s: float) -> Record:
-    _log.info("%s: proving %s", cell.device.name, cell.bundle.name)
     proving = cell.run("prove")
-    result = _finish(cell, proving, "prove", _PROOF_S, 0.5)
+    result = _finish(cell, proving, f"proving {cell.bundle.name}", "prove", _PROOF_S, 0.5)
     proof = judge_bundle(cell.bundle, proving.outputs(result), where=cell.device.name)
     header = result.one("header")
     latency_ms = max(1e-3, median(result.one("estimate")["ns"]) / 1e6)
@@ -185,13 +184,6 @@ def _measure(cell: _Cell, budget_s: float) -> Record:
     if proof.passed:
         shortest_s = startup_s + (effort.warmup_min + effort.runs) * latency_ms / 1e3
         for index in range(effort.processes):
-            _log.info(
-                "%s: process %d of %d, about %.0f s",
-                cell.device.name,
-                index + 1,
-                effort.processes,
-                shortest_s,
-            )
             runs.append(_timed(cell, index, effort, shortest_s, budget_s))
     after = read_facts(cell.transport, _soon(), python=cell.command[:-1], workdir=cell.workdir)
     return _record(cell, effort, after, header, proof, runs)
@@ -201,26 +193,33 @@ def _timed(
     cell: _Cell, index: int, effort: Effort, expected_s: float, budget_s: float
 ) -> RunSamples:
     """One fresh process; its samples come home whole."""
-    run = cell.run(f"p{index}")
-    if not run.was_started():
-        cool_down(cell.transport)
     settings = {
         "warmup_min": effort.warmup_min,
         "warmup_max": effort.warmup_max,
         "runs": effort.runs,
         "sensor_period_s": _SENSOR_PERIOD_S,
     }
+    run = cell.run(f"p{index}")
+    what = f"process {index + 1} of {effort.processes}, about {expected_s:.0f} s"
     limit_s = _limit_s(budget_s, expected_s)
-    result = _finish(cell, run, "time", limit_s, expected_s, **settings)
-    return read_samples(result, index)
+    return read_samples(_finish(cell, run, what, "time", limit_s, expected_s, **settings), index)
 
 
 def _finish(
-    cell: _Cell, run: RemoteRun, mode: str, limit_s: float, expected_s: float, **settings: Any
+    cell: _Cell,
+    run: RemoteRun,
+    what: str,
+    mode: str,
+    limit_s: float,
+    expected_s: float,
+    **settings: Any,
 ) -> RunResult:
     """Start ``run`` unless an earlier command did, and wait for its result."""
     cell.lease.renew(_soon())
-    if not run.was_started():
+    began_before = run.was_started()
+    _log.info("%s: %s%s", cell.device.name, what, ", begun before" if began_before else "")
+    if not began_before:
+        cool_down(cell.transport)
         plan = make_plan(
             cell.bundle.manifest,
             mode,

@@ -13,6 +13,7 @@ from edgepose.devices.sensors import SCRIPT as SENSORS_SCRIPT
 from edgepose.devices.sensors import Sensors, parse_sensors
 from edgepose.devices.shell import script, succeeded
 from edgepose.devices.transport import Transport
+from edgepose.files import sha256_bytes
 
 PACKAGES = (
     "ai-edge-litert",
@@ -94,7 +95,10 @@ class PythonFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """A board at one moment; what cannot be read is None, never guessed."""
+    """A board at one moment; what cannot be read is None, never guessed.
+
+    ``machine_id`` is a hash of /etc/machine-id: equal for the same installation, and no secret.
+    """
 
     kernel: str | None
     arch: str | None
@@ -144,7 +148,7 @@ def parse_facts(text: str) -> DeviceFacts:
         cores=integer(sections.get("cores")),
         memory_mib=None if kib is None else kib // 1024,
         boot_id=sections.get("boot_id") or None,
-        machine_id=sections.get("machine_id") or None,
+        machine_id=_anonymous(sections.get("machine_id")),
         clock_s=integer(sections.get("clock")),
         free_disk_mib=None if free is None else free // 1024,
         python=_python(sections.get("python", "")),
@@ -156,6 +160,11 @@ def _model(sections: dict[str, str]) -> str | None:
     # The device tree's strings end in NUL.
     text = sections.get("devicetree", "").replace("\0", "").strip()
     return text or " ".join(sections.get("dmi", "").split()) or None
+
+
+def _anonymous(machine_id: str | None) -> str | None:
+    """A hash: machine-id(5) asks to keep the id itself confidential, and records get published."""
+    return sha256_bytes(f"edgepose {machine_id}".encode())[:16] if machine_id else None
 
 
 def _python(text: str) -> PythonFacts | None:

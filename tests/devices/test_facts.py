@@ -85,6 +85,13 @@ throttled=0x50005
 """
 
 
+def test_the_machine_id_is_told_apart_but_not_told():
+    ours, other = (parse_facts(f"\n@@machine_id\n{text}\n") for text in ("0123abcd", "0123abce"))
+    assert ours.machine_id and "0123abcd" not in ours.machine_id
+    assert ours.machine_id == parse_facts("\n@@machine_id\n0123abcd\n").machine_id
+    assert ours.machine_id != other.machine_id
+
+
 def test_a_raspberry_pi_is_read():
     facts = parse_facts(PI4)
     assert facts.model == "Raspberry Pi 4 Model B Rev 1.4"
