@@ -85,7 +85,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", default=_MODELS, help="zoo names")
     parser.add_argument("--pairs", type=int, default=60, help="of blocks against the bare loop")
-    parser.add_argument("--rounds", type=int, default=15, help="of processes against ncnn's loop")
+    parser.add_argument("--rounds", type=int, default=20, help="of processes against ncnn's loop")
     parser.add_argument("--loops", type=int, default=50, help="timed inferences of each process")
     parser.add_argument(
         "--patience", type=float, default=300.0, help="seconds to wait for an idle machine, in all"
