@@ -37,6 +37,7 @@ class FaultyProxy:
         self._rate: float | None = None
         self._reset_at: int | None = None
         self._resetting: asyncio.Task[None] | None = None
+        self._reset_is_near = False
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._forwarded = 0
@@ -118,6 +119,7 @@ class FaultyProxy:
             self._flowing.clear()
 
     async def _reset(self) -> None:
+        self._reset_is_near = False
         for writer in self._writers:
             connection = writer.get_extra_info("socket")
             with contextlib.suppress(OSError):  # the peer may have closed it already
@@ -182,6 +184,8 @@ class FaultyProxy:
             await queue.put((self._loop.time() + self._latency, chunk))
 
     async def _hand_on(self, chunk: bytes, writer: asyncio.StreamWriter) -> None:
+        if writer.transport.is_closing() or self._reset_is_near:
+            return  # the other direction's reset comes first
         due = self._reset_at is not None and self._forwarded + len(chunk) >= self._reset_at
         if due:
             assert self._reset_at is not None
@@ -191,6 +195,7 @@ class FaultyProxy:
         await writer.drain()
         if due:
             self._reset_at = None
+            self._reset_is_near = True
             # in a task of its own, for it cancels this one
             self._resetting = self._loop.create_task(self._reset())
             await self._loop.create_future()

@@ -14,6 +14,8 @@ from .sensors import sample_forever
 
 def main(words: List[str]) -> int:
     """Returns the exit code (see PROTOCOL.md)."""
+    # Before numpy is imported: its own threads spin at first, beside the timed one.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if words[:1] == ["--sensors"]:
         path, period_s, parent = words[1:4]
         sample_forever(path, float(period_s), int(parent), [int(core) for core in words[4:]])
