@@ -16,7 +16,7 @@ from edgepose.graph.spec import Graph
 from edgepose.model_source import ModelSource
 from edgepose.places import user_cache
 from edgepose.prove.golden_data import Golden, save_golden
-from edgepose.prove.golden_images import GoldenCase, golden_cases, seeded_case
+from edgepose.prove.golden_images import GoldenCase, golden_cases, images_of, seeded_case
 from edgepose.runners.plan import GoldenPaths
 from edgepose.zoo import InputSpec, ModelSpec
 
@@ -38,7 +38,7 @@ def graph_key(source: ModelSource, max_opset: int, images: Path | None) -> str:
         {
             "model": source.identity(),
             "max_opset": max_opset,
-            "images": [sha256_file(path) for path in _image_files(images)],
+            "images": [sha256_file(path) for path in images_of(images)] if images else [],
             "code": source_hash("graph", "pose", "prove", "prepare.py"),
             "tools": {name: package_version(name) for name in GRAPH_TOOLS},
         }
@@ -154,11 +154,3 @@ def _complete(source: ModelSource, graph: Graph, parameters: int) -> ModelSpec:
             hint="Correct height and width in the [input] table of the TOML beside it.",
         )
     return spec
-
-
-def _image_files(folder: Path | None) -> list[Path]:
-    if folder is None:
-        return []
-    if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}", hint="Check the path given to --golden.")
-    return sorted(path for path in folder.iterdir() if path.is_file())

@@ -53,7 +53,7 @@ def golden_cases(spec: InputSpec, extra_folder: Path | None = None) -> list[Gold
     ]
     extra = [
         GoldenCase(f"own-{number}-{_plain(path.stem)}", _tensor(path, spec, None))
-        for number, path in enumerate(_images_of(extra_folder) if extra_folder else [], 1)
+        for number, path in enumerate(_some_images_of(extra_folder) if extra_folder else [], 1)
     ]
     return shipped + extra
 
@@ -68,10 +68,15 @@ def _shipped_pictures() -> dict[str, _Picture]:
     return load_toml(_SHIPPED / "golden.toml", _GoldenFile).pictures
 
 
-def _images_of(folder: Path) -> list[Path]:
+def images_of(folder: Path) -> list[Path]:
+    """The JPEG and PNG files in ``folder``, sorted. Raises UsageError where it is no folder."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", hint="Give a folder of JPEG or PNG images.")
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+
+
+def _some_images_of(folder: Path) -> list[Path]:
+    images = images_of(folder)
     if not images:
         raise UsageError(
             f"{folder} holds no image ({', '.join(_SUFFIXES)})", hint="Put images into the folder."
