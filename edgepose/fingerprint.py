@@ -25,10 +25,15 @@ def source_hash(*names: str) -> str:
     return _hash_files(paths, package)
 
 
-def family_hash(family: str) -> str:
-    """Hash of a model family's source files and the shared layers."""
+def net_hash(builder: str) -> str:
+    """Hash of the code behind ``models_src.<folder>.<module>:<function>``.
+
+    A net imports its own folder and the shared layers, nothing else.
+    """
     root = models_source()
-    return _hash_files([*_sources(root / "layers"), *_sources(root / family)], root)
+    folder = builder.split(".")[1]
+    paths = [*_sources(root / "layers"), *_sources(root / folder)]
+    return _hash_files([path for path in paths if path.suffix == ".py"], root)
 
 
 def package_version(name: str) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from edgepose.errors import UsageError
 from edgepose.files import sha256_file
-from edgepose.fingerprint import family_hash
+from edgepose.fingerprint import net_hash
 from edgepose.user_model import is_onnx_path, read_user_model
 from edgepose.zoo import ModelSpec, model_spec
 
@@ -25,7 +25,7 @@ class ModelSource:
         return {
             "spec": self.spec,
             "onnx": sha256_file(self.onnx) if self.onnx else None,
-            "code": None if self.onnx else family_hash(self.spec.family),
+            "code": None if self.onnx else net_hash(self.spec.builder),
             "weights": self.weights_sha256(),
             "trained": self.trained,
         }

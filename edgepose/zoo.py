@@ -1,10 +1,10 @@
 """The zoo: every model's name, shape, decoder, counts and published figures, as data.
 
-The data is read from ``models_src/<family>/variants.toml``. Nothing here imports torch.
+The data is read from ``models_src/**/variants.toml``, one table per family. Nothing here imports
+torch.
 """
 
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,7 +14,7 @@ from edgepose.errors import ConfigError
 from edgepose.places import models_source
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
-Task = Literal["top-down", "bottom-up", "detection", "unknown"]
+Task = Literal["top-down", "bottom-up", "detection", "classification", "unknown"]
 
 
 class _Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,6 +99,40 @@ class WeightsSource(_Data, frozen=True, kw_only=True):
     sha256_prefix: str | None = None
 
 
+class CountingRule(_Data, frozen=True, kw_only=True):
+    """How the tool behind a paper's "FLOPs" counts: what it adds to, or leaves out of, true MACs.
+
+    The multiply-accumulates of convolutions and linear layers always count; a transposed
+    convolution multiplies once per ``input`` position, and some tools believe once per ``output``
+    position. ``products`` counts products of two activations outside of PyTorch's attention
+    modules, ``attention_modules`` everything within them. ``bias`` adds one operation per output
+    element of a layer with a bias. Operations per element: ``norm`` of batch, layer, group and
+    instance norms; ``activation`` of ReLU, ReLU6, PReLU, ELU and LeakyReLU (the only ones that
+    these tools know); ``pooling`` of pooling layers, per input element; ``upsampling`` of
+    ``nn.Upsample``.
+    """
+
+    tool: str
+    deconvolution: Literal["input", "output"] = "input"
+    bias: bool = False
+    norm: int = 0
+    activation: int = 0
+    pooling: int = 0
+    upsampling: int = 0
+    products: bool = False
+    attention_modules: bool = True
+
+
+class CheckpointRules(_Data, frozen=True, kw_only=True):
+    """How the keys of a published checkpoint become those of our net; regular expressions.
+
+    ``ignore`` drops keys, ``rename`` pairs (pattern, replacement) are applied in order.
+    """
+
+    ignore: tuple[str, ...] = ()
+    rename: tuple[tuple[str, str], ...] = ()
+
+
 class ModelSpec(_Data, frozen=True, kw_only=True):
     """One model: a zoo entry, or a user's ONNX file (``family`` is then ``onnx``)."""
 
@@ -113,6 +147,7 @@ class ModelSpec(_Data, frozen=True, kw_only=True):
     keypoints: int = 0
     parameters: int | None = None
     macs: int | None = None
+    paper_macs: int | None = None
     published: Published = Published()
     weights: tuple[WeightsSource, ...] = ()
     builder: str = ""
@@ -121,13 +156,17 @@ class ModelSpec(_Data, frozen=True, kw_only=True):
     license: str = ""
 
 
-class _Family(_Data, frozen=True, kw_only=True):
+class Family(_Data, frozen=True, kw_only=True):
+    """What the variants of one table share. ``counting`` is the rule behind the paper's MACs."""
+
     name: str
     title: str
     task: Task
     builder: str
     license: str
     source: str
+    counting: CountingRule | None = None
+    checkpoint: CheckpointRules = CheckpointRules()
 
 
 class _Variant(_Data, frozen=True, kw_only=True):
@@ -138,13 +177,15 @@ class _Variant(_Data, frozen=True, kw_only=True):
     parameters: Positive
     macs: Positive
     input: InputSpec
-    decoder: Decoder
+    decoder: Decoder | None = None
+    paper_macs: Positive | None = None
+    builder: str | None = None
     published: Published = Published()
     weights: tuple[WeightsSource, ...] = ()
 
 
 class _VariantsFile(_Data, frozen=True):
-    family: _Family
+    family: Family
     models: dict[str, _Variant]
 
 
@@ -152,8 +193,11 @@ class _VariantsFile(_Data, frozen=True):
 def zoo() -> dict[str, ModelSpec]:
     """All models by name, in the order of their families' tables."""
     entries: dict[str, ModelSpec] = {}
-    for path in sorted(models_source().glob("*/variants.toml")):
-        entries.update(_read_family(path))
+    for file in _variants_files():
+        for name, variant in file.models.items():
+            if name in entries:
+                raise ConfigError(f"the zoo holds two models called {name!r}")
+            entries[name] = _entry(name, file.family, variant)
     return entries
 
 
@@ -167,21 +211,32 @@ def model_spec(name: str) -> ModelSpec:
     return pick(name, zoo(), "model", "edgepose models")
 
 
-def _read_family(path: Path) -> dict[str, ModelSpec]:
-    file = load_toml(path, _VariantsFile)
-    family = file.family
-    if path.parent.name != family.name:
-        raise ConfigError(f"{path}: the family is called {family.name!r}, its folder is not")
-    return {
-        name: ModelSpec(
-            name=name,
-            family=family.name,
-            title=family.title,
-            task=family.task,
-            builder=family.builder,
-            license=family.license,
-            source=family.source,
-            **{field: getattr(variant, field) for field in variant.__struct_fields__},
-        )
-        for name, variant in file.models.items()
-    }
+def family_of(spec: ModelSpec) -> Family:
+    """What ``spec``, a zoo entry, shares with the other variants of its table."""
+    return next(file.family for file in _variants_files() if file.family.name == spec.family)
+
+
+@cache
+def _variants_files() -> tuple[_VariantsFile, ...]:
+    files = []
+    for path in sorted(models_source().rglob("variants.toml")):
+        file = load_toml(path, _VariantsFile)
+        if path.parent.name != file.family.name:
+            raise ConfigError(
+                f"{path}: the family is called {file.family.name!r}, its folder is not"
+            )
+        files.append(file)
+    return tuple(files)
+
+
+def _entry(name: str, family: Family, variant: _Variant) -> ModelSpec:
+    fields = {field: getattr(variant, field) for field in variant.__struct_fields__}
+    return ModelSpec(
+        name=name,
+        family=family.name,
+        title=family.title,
+        task=family.task,
+        license=family.license,
+        source=family.source,
+        **{**fields, "builder": variant.builder or family.builder},
+    )

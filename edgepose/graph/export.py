@@ -19,21 +19,31 @@ INPUT_NAME = "input"
 
 
 def export(net: nn.Module, spec: ModelSpec, opset: int, path: Path) -> Graph:
-    """Write the zoo model ``net`` (eval mode) as ONNX at ``opset`` with batch size 1.
+    """Write the zoo model ``net`` (eval mode) as a plain ONNX file at ``opset``, batch size 1.
 
     Raises BuildError where torch cannot express an operator at that opset.
     """
+    raw = path.with_name("exported.onnx")
+    trace(net, spec, opset, raw)
+    simplify(raw, path)
+    raw.unlink()
+    return read_graph(path, opset)
+
+
+def trace(net: nn.Module, spec: ModelSpec, opset: int, path: Path) -> None:
+    """Write ``net`` as the exporter of torch leaves it: nothing simplified yet."""
     assert spec.input is not None, "every zoo model says its input"
     example = torch.zeros(1, 3, spec.input.height, spec.input.width)
-    raw = path.with_name("exported.onnx")
     try:
         with warnings.catch_warnings():
             # The TorchScript exporter is deprecated, yet the only one that keeps opset <= 17.
             warnings.simplefilter("ignore", DeprecationWarning)
+            # It writes the sizes of a padding as slices of constants; `simplify` folds them.
+            warnings.filterwarnings("ignore", "Constant folding", UserWarning)
             torch.onnx.export(
                 net,
                 (example,),
-                str(raw),
+                str(path),
                 dynamo=False,
                 opset_version=opset,
                 input_names=[INPUT_NAME],
@@ -43,9 +53,6 @@ def export(net: nn.Module, spec: ModelSpec, opset: int, path: Path) -> Graph:
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         first_line = str(error).strip().split("\n")[0]
         raise BuildError(f"{spec.name} cannot be exported at opset {opset}: {first_line}") from None
-    simplify(raw, path)
-    raw.unlink()
-    return read_graph(path, opset)
 
 
 def run_net(

@@ -1,90 +1,112 @@
-"""Read a checkpoint safely and load it into a net, or say exactly what does not fit."""
+"""From the tensors of a published checkpoint to the state dict of our net, by rules."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from edgepose.errors import WeightsError
+from edgepose.graph.checkpoint import read_tensors
+from edgepose.graph.misfit import Misfit, MisfitError
+from edgepose.zoo import CheckpointRules, ModelSpec, family_of
 
-_PREFIXES = ("module.", "1.")  # left by DataParallel and by LitePose's fp16 wrapper
-_IGNORED = ("data_preprocessor.",)  # MMPose's image mean and std
+_WRAPPERS = ("module.", "1.")  # DataParallel; the half-precision wrapper of HigherHRNet's training
+# MMPose's image mean and std; the weights that are *not* averaged, as MMCV's hook keeps them.
+_NEVER_WEIGHTS = ("data_preprocessor.", "ema_")
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors by name of a ``.safetensors`` file or a PyTorch checkpoint.
+def read_weights(path: Path, net: nn.Module, spec: ModelSpec) -> dict[str, Tensor]:
+    """The state dict that the file at ``path`` gives ``net``, the net of the zoo entry ``spec``.
 
-    A checkpoint is read with ``weights_only``: nothing in it is executed. ``state_dict`` is
-    unwrapped, the prefixes of wrappers are removed. Raises WeightsError.
+    The file is a safetensors file, a checkpoint of the original project or an ONNX export of the
+    net; ``net`` stays as it is. Raises WeightsError, or its MisfitError where keys do not fit.
     """
-    if not path.is_file():
-        raise WeightsError(f"weights file {path} does not exist", hint="Check the path.")
-    try:
-        content = _read(path)
-    except Exception as error:  # noqa: BLE001 - the readers raise many types on corrupt files
-        first_line = str(error).strip().split("\n")[0]
-        raise WeightsError(
-            f"weights file {path} cannot be read safely: {first_line}",
-            hint="Give a .safetensors file or a PyTorch checkpoint that holds tensors only.",
-        ) from None
-    tensors = {
-        name: value
-        for name, value in content.items()
-        if isinstance(name, str) and isinstance(value, Tensor)
-    }
-    if not tensors:
-        raise WeightsError(
-            f"weights file {path} holds no tensors by name", hint="Save net.state_dict() in it."
-        )
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return {name: value for name, value in tensors.items() if not name.startswith(_IGNORED)}
+    if path.suffix == ".onnx":
+        from edgepose.graph.onnx_weights import read_onnx_weights
 
-
-def _read(path: Path) -> Mapping[str, Any]:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        tensors: dict[str, Tensor] = load_file(path)
-        return tensors
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else content
-    if not isinstance(state, Mapping):
-        raise TypeError(f"holds a {type(state).__name__}, not a state dict")
+        tensors = read_onnx_weights(path, net, spec)
+        rules = CheckpointRules()
+    else:
+        tensors = read_tensors(path)
+        rules = family_of(spec).checkpoint
+    state, misfit = fit(tensors, net, rules)
+    if misfit:
+        raise MisfitError(path, spec.name, misfit)
     return state
 
 
-def load_weights(net: nn.Module, path: Path, model: str) -> None:
-    """Load the file at ``path`` into ``net``, strictly.
+def fit(
+    tensors: Mapping[str, Tensor], net: nn.Module, rules: CheckpointRules
+) -> tuple[dict[str, Tensor], Misfit]:
+    """``tensors`` as a state dict in the order and types of the net's own, and what does not fit.
 
-    Raises WeightsError that names keys which are missing, unexpected or of another shape.
+    Batch counters may be absent or too many: inference does not read them.
     """
-    state = read_state_dict(path)
-    wanted = {name: tensor for name, tensor in net.state_dict().items() if _is_weight(name)}
-    problems = {
-        "missing": [name for name in wanted if name not in state],
-        "unexpected": [name for name in state if name not in wanted and _is_weight(name)],
-        "of another shape": [
-            f"{name} {list(state[name].shape)} instead of {list(tensor.shape)}"
-            for name, tensor in wanted.items()
-            if name in state and state[name].shape != tensor.shape
-        ],
+    own = net.state_dict()
+    wanted = {name for name in own if _is_weight(name)}
+    given = rename(tensors, rules, wanted)
+    reshaped = [
+        f"{name} {_form(given[name])} instead of {list(own[name].shape)}"
+        for name in own
+        if name in given and not _same_form(given[name], own[name])
+    ]
+    misfit = Misfit(
+        missing=tuple(name for name in own if name in wanted and name not in given),
+        unexpected=tuple(name for name in given if name not in own and _is_weight(name)),
+        reshaped=tuple(reshaped),
+    )
+    if misfit:
+        return {}, misfit
+    state = {
+        name: given[name].to(tensor.dtype) if name in given else torch.zeros((), dtype=tensor.dtype)
+        for name, tensor in own.items()
     }
-    if any(problems.values()):
-        parts = [
-            f"{len(names)} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
-            for what, names in problems.items()
-            if names
-        ]
-        raise WeightsError(
-            f"{path} does not fit {model}: of its keys {'; '.join(parts)}",
-            hint="Check that the checkpoint was trained for this model, size and data set.",
-        )
-    net.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=False)
+    return state, misfit
+
+
+def rename(
+    tensors: Mapping[str, Tensor], rules: CheckpointRules, wanted: set[str]
+) -> dict[str, Tensor]:
+    """``tensors`` without wrappers and strangers, by the keys of the net, which are ``wanted``.
+
+    A file whose keys are the net's own already, as ours are, is not renamed.
+    """
+    given = _unwrapped(tensors, rules)
+    if wanted <= given.keys():
+        return given
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in given.items():
+        key = name
+        for pattern, replacement in rules.rename:
+            key = re.sub(pattern, replacement, key)
+        # Of two that would get one name, the second is left for the report.
+        renamed[name if key in renamed else key] = tensor
+    return renamed
+
+
+def _unwrapped(tensors: Mapping[str, Tensor], rules: CheckpointRules) -> dict[str, Tensor]:
+    given = {name: tensor for name, tensor in tensors.items() if not _is_stranger(name, rules)}
+    for wrapper in _WRAPPERS:
+        if given and all(name.startswith(wrapper) for name in given):
+            inner = {name.removeprefix(wrapper): tensor for name, tensor in given.items()}
+            return _unwrapped(inner, rules)
+    return given
+
+
+def _is_stranger(name: str, rules: CheckpointRules) -> bool:
+    return name.startswith(_NEVER_WEIGHTS) or any(re.search(p, name) for p in rules.ignore)
 
 
 def _is_weight(name: str) -> bool:
     return not name.endswith("num_batches_tracked")
+
+
+def _same_form(given: Tensor, own: Tensor) -> bool:
+    """Half precision becomes single; whole numbers, as quantised weights are, are none."""
+    return bool(given.shape == own.shape and given.is_floating_point() == own.is_floating_point())
+
+
+def _form(tensor: Tensor) -> str:
+    shape = str(list(tensor.shape))
+    return shape if tensor.is_floating_point() else f"{tensor.dtype} {shape}"

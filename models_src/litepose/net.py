@@ -8,34 +8,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from models_src.layers.channels import round_channels
+from models_src.layers.conv import conv_bn, upsampling
+
 STEM_WIDTH = 32
 STAGE_STRIDES = (2, 2, 2, 1)
 HEAD_KERNEL_SIZE = 5
-
-
-def round_channels(channels: float, divisor: int = 8) -> int:
-    """The nearest multiple of `divisor` that is not more than 10 % below `channels`."""
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded if rounded >= 0.9 * channels else rounded + divisor
-
-
-def conv_bn_relu6(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1
-) -> nn.Sequential:
-    """(B, in, H, W) -> (B, out, H / stride, W / stride), values in [0, 6]."""
-    return nn.Sequential(
-        nn.Conv2d(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding=kernel_size // 2,
-            groups=groups,
-            bias=False,
-        ),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU6(inplace=True),
-    )
 
 
 class InvertedBottleneck(nn.Module):
@@ -49,11 +27,11 @@ class InvertedBottleneck(nn.Module):
     ) -> None:
         super().__init__()
         hidden = round_channels(round(in_channels * expansion))
-        self.inv = conv_bn_relu6(in_channels, hidden, 1)
-        self.depth_conv = conv_bn_relu6(hidden, hidden, kernel_size, stride, groups=hidden)
-        self.point_conv = nn.Sequential(
-            nn.Conv2d(hidden, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
+        self.inv = conv_bn(in_channels, hidden, 1, activation=nn.ReLU6)
+        self.depth_conv = conv_bn(
+            hidden, hidden, kernel_size, stride, groups=hidden, activation=nn.ReLU6
         )
+        self.point_conv = conv_bn(hidden, out_channels, 1)
         self.residual = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,10 +42,9 @@ class InvertedBottleneck(nn.Module):
 def stem(channels: int) -> nn.Sequential:
     """(B, 3, H, W) -> (B, channels, H / 2, W / 2), linear."""
     return nn.Sequential(
-        conv_bn_relu6(3, STEM_WIDTH, 3, stride=2),
-        conv_bn_relu6(STEM_WIDTH, STEM_WIDTH, 3, groups=STEM_WIDTH),
-        nn.Conv2d(STEM_WIDTH, channels, 1, bias=False),
-        nn.BatchNorm2d(channels),
+        conv_bn(3, STEM_WIDTH, 3, stride=2, activation=nn.ReLU6),
+        conv_bn(STEM_WIDTH, STEM_WIDTH, 3, groups=STEM_WIDTH, activation=nn.ReLU6),
+        *conv_bn(STEM_WIDTH, channels, 1),
     )
 
 
@@ -94,26 +71,14 @@ class SeparableHead(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = nn.Sequential(
-            nn.Conv2d(
-                in_channels,
-                in_channels,
-                HEAD_KERNEL_SIZE,
-                padding=HEAD_KERNEL_SIZE // 2,
-                groups=in_channels,
-                bias=False,
+            *conv_bn(
+                in_channels, in_channels, HEAD_KERNEL_SIZE, groups=in_channels, activation=nn.ReLU
             ),
-            nn.BatchNorm2d(in_channels),
-            nn.ReLU(inplace=True),
             nn.Conv2d(in_channels, out_channels, 1, bias=False),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x)
-
-
-def upsampling(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
-    """Transposed 4 x 4 convolution: (B, in, h, w) -> (B, out, 2 h, 2 w)."""
-    return nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
 
 
 class LitePose(nn.Module):
@@ -132,8 +97,11 @@ class LitePose(nn.Module):
         keypoints: int,
         kernel_size: int,
         expansion: float,
+        *,
+        fusion: bool,
     ) -> None:
         super().__init__()
+        self.fusion = fusion
         c0 = stem_channels
         c1, c2, c3, c4 = stage_channels
         f0, f1, f2 = deconv_channels
@@ -151,7 +119,7 @@ class LitePose(nn.Module):
             [upsampling(c4, f0), upsampling(f0, f1), upsampling(f1, f2)]
         )
         self.deconv_raw = nn.ModuleList(
-            [upsampling(c3, f0), upsampling(c2, f1), upsampling(c1, f2)]
+            [upsampling(c3, f0), upsampling(c2, f1), upsampling(c1, f2)] if fusion else []
         )
         self.deconv_bnrelu = nn.ModuleList(
             nn.Sequential(nn.BatchNorm2d(f), nn.ReLU(inplace=True)) for f in (f0, f1, f2)
@@ -160,13 +128,19 @@ class LitePose(nn.Module):
             [SeparableHead(f1, 2 * keypoints), SeparableHead(f2, keypoints)]
         )
         self.final_raw = nn.ModuleList(
-            [SeparableHead(c1, 2 * keypoints), SeparableHead(c0, keypoints)]
+            [SeparableHead(c1, 2 * keypoints), SeparableHead(c0, keypoints)] if fusion else []
         )
 
-    def _fuse(self, step: int, refined: Tensor, raw: Tensor) -> Tensor:
-        """One step of the fusion deconv head: both features twice as large, merged."""
-        merged = self.deconv_refined[step](refined) + self.deconv_raw[step](raw)
-        return self.deconv_bnrelu[step](merged)
+    def _grow(self, step: int, refined: Tensor, raw: Tensor) -> Tensor:
+        """One step of the head: the feature twice as large, merged with the earlier stage's."""
+        grown = self.deconv_refined[step](refined)
+        if self.fusion:
+            grown = grown + self.deconv_raw[step](raw)
+        return self.deconv_bnrelu[step](grown)
+
+    def _predict(self, scale: int, refined: Tensor, raw: Tensor) -> Tensor:
+        maps = self.final_refined[scale](refined)
+        return maps + self.final_raw[scale](raw) if self.fusion else maps
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         x0 = self.first(image)  # stride 2
@@ -175,11 +149,11 @@ class LitePose(nn.Module):
         x3 = self.stage[2](x2)  # stride 16
         x4 = self.stage[3](x3)  # stride 16
 
-        refined = self._fuse(0, x4, x3)  # stride 8
-        refined = self._fuse(1, refined, x2)  # stride 4
-        out0 = self.final_refined[0](refined) + self.final_raw[0](x1)
-        refined = self._fuse(2, refined, x1)  # stride 2
-        out1 = self.final_refined[1](refined) + self.final_raw[1](x0)
+        refined = self._grow(0, x4, x3)  # stride 8
+        refined = self._grow(1, refined, x2)  # stride 4
+        out0 = self._predict(0, refined, x1)
+        refined = self._grow(2, refined, x1)  # stride 2
+        out1 = self._predict(1, refined, x0)
         return out0, out1
 
 
@@ -191,6 +165,8 @@ def litepose(
     keypoints: int = 17,
     kernel_size: int = 7,
     expansion: float = 6,
+    *,
+    fusion: bool = True,
 ) -> LitePose:
     """Build a LitePose from plain numbers, with PyTorch's default initialisation.
 
@@ -202,6 +178,8 @@ def litepose(
         keypoints: K, 17 for COCO and 14 for CrowdPose.
         kernel_size: of the depthwise convolutions (7 is the paper's large kernel).
         expansion: hidden channels per input channel of a bottleneck.
+        fusion: whether the head sees the earlier stages ("raw" features); without them it is
+            the plain deconvolution head of table 3.
     """
     return LitePose(
         stem_channels,
@@ -211,4 +189,5 @@ def litepose(
         keypoints,
         kernel_size,
         expansion,
+        fusion=fusion,
     )

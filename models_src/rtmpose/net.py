@@ -82,7 +82,9 @@ class GatedAttentionUnit(nn.Module):
 
 
 class RTMCCHead(nn.Module):
-    """Feature map -> one token per key point -> bins along x and y.
+    """Feature map -> one token per key point -> bins along x and y (figure 2).
+
+    Without `attention` it is the head before section 3.3 adds the attention unit.
 
     (B, in_channels, h, w) -> simcc_x (B, K, x_bins), simcc_y (B, K, y_bins)
     """
@@ -98,6 +100,7 @@ class RTMCCHead(nn.Module):
         *,
         kernel_size: int,
         token_size: int,
+        attention: bool,
         attention_hidden: int,
         attention_base: int,
     ) -> None:
@@ -106,7 +109,9 @@ class RTMCCHead(nn.Module):
         self.token_shape = (-1, keypoints, cells)
         self.final_layer = nn.Conv2d(in_channels, keypoints, kernel_size, padding=kernel_size // 2)
         self.mlp = nn.Sequential(ScaleNorm(cells), nn.Linear(cells, token_size, bias=False))
-        self.gau = GatedAttentionUnit(token_size, attention_hidden, attention_base)
+        self.gau = (
+            GatedAttentionUnit(token_size, attention_hidden, attention_base) if attention else None
+        )
         self.cls_x = nn.Linear(token_size, x_bins, bias=False)
         self.cls_y = nn.Linear(token_size, y_bins, bias=False)
         self._init_weights()
@@ -121,21 +126,32 @@ class RTMCCHead(nn.Module):
                     nn.init.zeros_(layer.bias)
 
     def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        tokens = self.final_layer(feature).reshape(self.token_shape)
-        tokens = self.gau(self.mlp(tokens))
+        tokens = self.mlp(self.final_layer(feature).reshape(self.token_shape))
+        if self.gau is not None:
+            tokens = self.gau(tokens)
         return self.cls_x(tokens), self.cls_y(tokens)
 
 
-class RTMPose(nn.Module):
-    """Crop of one person (B, 3, H, W) -> simcc_x (B, K, 2 W), simcc_y (B, K, 2 H), raw logits."""
+class TopDown(nn.Module):
+    """A head on the deepest feature map of a backbone: crop of one person (B, 3, H, W) -> pose."""
 
-    def __init__(self, backbone: CSPNeXt, head: RTMCCHead) -> None:
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         return self.head(self.backbone(image)[-1])
+
+
+def feature_size(input_height: int, input_width: int) -> tuple[int, int]:
+    """Height and width of the backbone's deepest feature map; raises ValueError for odd inputs."""
+    if input_height % BACKBONE_STRIDE or input_width % BACKBONE_STRIDE:
+        raise ValueError(
+            f"the input must be a multiple of {BACKBONE_STRIDE} on both sides: "
+            f"{input_height}x{input_width}"
+        )
+    return input_height // BACKBONE_STRIDE, input_width // BACKBONE_STRIDE
 
 
 def rtmpose(
@@ -147,10 +163,13 @@ def rtmpose(
     split: float = 2.0,
     kernel_size: int = 7,
     token_size: int = 256,
+    attention: bool = True,
     attention_hidden: int = 512,
     attention_base: int = 128,
-) -> RTMPose:
-    """Build an RTMPose from plain numbers.
+) -> TopDown:
+    """Build an RTMPose from plain numbers; its outputs are raw logits.
+
+    (B, 3, H, W) -> simcc_x (B, K, split W), simcc_y (B, K, split H)
 
     Args:
         widen: channel multiplier of CSPNeXt (its widen_factor in the original).
@@ -161,25 +180,21 @@ def rtmpose(
         split: SimCC bins per pixel.
         kernel_size: of the convolution that makes the tokens (table 2).
         token_size: numbers per token.
+        attention: with the attention unit of section 3.3.
         attention_hidden: e of the attention unit (U and V).
         attention_base: s of the attention unit (Q and K).
     """
-    if input_height % BACKBONE_STRIDE or input_width % BACKBONE_STRIDE:
-        raise ValueError(
-            f"the input must be a multiple of {BACKBONE_STRIDE} on both sides: "
-            f"{input_height}x{input_width}"
-        )
     backbone = CSPNeXt(widen, deepen)
     head = RTMCCHead(
         backbone.out_channels[-1],
         keypoints,
-        input_height // BACKBONE_STRIDE,
-        input_width // BACKBONE_STRIDE,
+        *feature_size(input_height, input_width),
         int(input_width * split),
         int(input_height * split),
         kernel_size=kernel_size,
         token_size=token_size,
+        attention=attention,
         attention_hidden=attention_hidden,
         attention_base=attention_base,
     )
-    return RTMPose(backbone, head)
+    return TopDown(backbone, head)

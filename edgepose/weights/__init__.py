@@ -1,0 +1,1 @@
+"""Published checkpoints: which there are, fetched, imported as safetensors, exported again."""

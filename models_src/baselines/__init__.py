@@ -1,0 +1,1 @@
+"""Nets that the papers compare themselves with."""

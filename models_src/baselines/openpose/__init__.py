@@ -1,0 +1,1 @@
+"""Lightweight OpenPose: bottom-up, MobileNet, heatmaps and part affinity fields (2018)."""

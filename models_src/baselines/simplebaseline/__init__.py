@@ -1,0 +1,1 @@
+"""SimpleBaseline: top-down, ResNet and three deconvolutions (2018)."""
