@@ -13,6 +13,7 @@ quickstart: $(VENV)/.installed-all
 # Set up what the tests need, Debian packages included, and run all of them.
 test: $(VENV)/.installed-dev
 	scripts/install-debian-packages tests
+	$(BIN)/python scripts/build-native-runners
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed-dev

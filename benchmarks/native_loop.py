@@ -1,9 +1,7 @@
-"""The Python ncnn runner against ncnn's own benchmark loop in C++, each in fresh processes."""
+"""The native runner against ncnn's own benchmark loop in C++, each in fresh processes."""
 
-import os
 import random
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -12,11 +10,11 @@ import numpy as np
 
 from benchmarks.native_ncnn import NativeNcnn
 from benchmarks.patience import Patience
-from edgepose.bundle import RUNNER, Bundle, make_plan
+from edgepose.bundle import Bundle, make_plan
 from edgepose.runners.result import read_result
 
-WHEEL, SAME_LIBRARY, NATIVE = "runner, wheel", "runner, same library", "native loop"
-_RUNNER_WARMUP, _NATIVE_WARMUP = 50, 8  # the paper profile's, and benchncnn's
+RUNNER, LOOP = "native runner", "bare C++ loop"
+_RUNNER_WARMUP, _LOOP_WARMUP = 50, 8  # the paper profile's, and benchncnn's
 _WORST_RELATIVE_ERROR = 1e-3  # of the native outputs: is it the same net on the same input?
 
 
@@ -31,13 +29,12 @@ def native_blocks(
 ) -> dict[str, list[list[int]]]:
     """All latencies in ns: per way to run the net, one process in each of ``rounds``.
 
-    The order within a round is random. Raises RuntimeError where the native loop's outputs are not
-    the bundle's golden ones.
+    The order within a round is random. Raises RuntimeError where the loop's outputs are not the
+    bundle's golden ones.
     """
     ways: dict[str, Callable[[], list[int]]] = {
-        WHEEL: lambda: _runner(bundle, loops, scratch, None),
-        SAME_LIBRARY: lambda: _runner(bundle, loops, scratch, native.python),
-        NATIVE: lambda: _native(bundle, native.loop, loops, scratch),
+        RUNNER: lambda: _runner(bundle, loops, scratch),
+        LOOP: lambda: _loop(bundle, native.loop, loops, scratch),
     }
     found: dict[str, list[list[int]]] = {way: [] for way in ways}
     for _ in range(rounds):
@@ -51,21 +48,19 @@ def medians(processes: list[list[int]]) -> list[float]:
     return [median(latencies) for latencies in processes]
 
 
-def _runner(bundle: Bundle, loops: int, scratch: Path, python: Path | None) -> list[int]:
-    """One process of runner.pyz; ``python`` is where it finds another ncnn than the wheel."""
+def _runner(bundle: Bundle, loops: int, scratch: Path) -> list[int]:
+    """One process of the bundle's own runner."""
     paths = {name: str(bundle.folder / name) for name in bundle.manifest.files}
     settings = {"warmup_min": _RUNNER_WARMUP, "warmup_max": _RUNNER_WARMUP, "runs": loops}
     plan = make_plan(bundle.manifest, "time", "native-loop", paths, **settings)
     (scratch / "plan.json").write_bytes(plan.encode())
-    environment = {**os.environ, **({"PYTHONPATH": str(python)} if python else {})}
-    words = [sys.executable, str(bundle.folder / RUNNER), str(scratch)]
-    subprocess.run(words, check=True, env=environment)
+    subprocess.run([paths[bundle.manifest.runner], str(scratch)], check=True)
     result = read_result((scratch / "result.jsonl").read_bytes(), plan.run_id)
     samples: list[int] = result.one("samples")["ns"]
     return samples
 
 
-def _native(bundle: Bundle, loop: Path, loops: int, scratch: Path) -> list[int]:
+def _loop(bundle: Bundle, loop: Path, loops: int, scratch: Path) -> list[int]:
     """One process of the C++ loop with the bundle's net, options and first golden input."""
     manifest = bundle.manifest
     case = bundle.golden()[0]
@@ -74,7 +69,7 @@ def _native(bundle: Bundle, loop: Path, loops: int, scratch: Path) -> list[int]:
     given.astype("<f4").tofile(scratch / "input.f32")
     words = [str(loop), *(str(bundle.folder / name) for name in manifest.artifact.files)]
     words += [str(scratch / "input.f32"), str(width), str(height), str(channels), "1"]
-    words += [str(_NATIVE_WARMUP), str(loops), str(scratch / "outputs.f32")]
+    words += [str(_LOOP_WARMUP), str(loops), str(scratch / "outputs.f32")]
     options = {name: on for name, on in manifest.artifact.options.items() if name != "blobs"}
     words += [f"{name}={int(on)}" for name, on in options.items()]
     done = subprocess.run(words, check=True, capture_output=True, text=True)
@@ -85,7 +80,7 @@ def _native(bundle: Bundle, loop: Path, loops: int, scratch: Path) -> list[int]:
 def _check(found: np.ndarray, golden: list[np.ndarray]) -> None:
     wanted = np.concatenate([output.ravel() for output in golden])
     if found.shape != wanted.shape:
-        raise RuntimeError(f"the native loop has {found.size} values, not {wanted.size}")
+        raise RuntimeError(f"the loop has {found.size} values, not {wanted.size}")
     error = np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
     if not error <= _WORST_RELATIVE_ERROR:
-        raise RuntimeError(f"the native loop's outputs are off by {error:.2g}: another net?")
+        raise RuntimeError(f"the loop's outputs are off by {error:.2g}: another net?")

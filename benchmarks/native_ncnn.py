@@ -1,128 +1,48 @@
-"""ncnn built from its own source on this machine: a C++ library and a Python module of it.
+"""The bare C++ loop ``ncnn_loop/loop.cpp`` over the very library that the native runner holds."""
 
-The library is what ``ncnn_loop/loop.cpp`` links to. The module lets the Python runner use exactly
-that library, so that a comparison of the two shows the harness and not the compiler. Built once,
-about 13 CPU minutes, and kept in the user's cache.
-"""
-
-import os
-import shutil
-import subprocess
-import sys
-import sysconfig
-import tarfile
-import tempfile
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgepose.errors import ToolchainError
 from edgepose.files import folder_atomic, sha256_file
 from edgepose.fingerprint import fingerprint
 from edgepose.places import user_cache
+from edgepose.runners.native_ncnn import library_key, ncnn_library
+from edgepose.runners.toolchain import find_toolchain, require_cmake, run_tool
 
-VERSION = "1.0.20261020"
-SHA256 = "ad8cdd63e9755cfa8e23b9b6d9ce46156077d80298a89e7c3ba325ffccfca200"
-# By address: asked for by name, pip rejects it, because it takes today for its version.
-URL = (
-    "https://files.pythonhosted.org/packages/b7/50/"
-    "32b5172afe7d3e0dce410b7d8f4a5b7b84b942a0d69affbaedf669de52bc/ncnn-1.0.20261020.tar.gz"
-)
-# As the wheel's setup.py, but for Vulkan, which no CPU kernel uses.
-FLAGS = (
-    "-DCMAKE_BUILD_TYPE=Release",
-    "-DNCNN_OPENMP=ON",
-    "-DNCNN_RUNTIME_CPU=ON",
-    "-DNCNN_PYTHON=ON",
-    "-DNCNN_VULKAN=OFF",
-    "-DNCNN_DISABLE_RTTI=OFF",
-    "-DNCNN_DISABLE_EXCEPTION=OFF",
-    "-DNCNN_BUILD_BENCHMARK=OFF",
-    "-DNCNN_BUILD_EXAMPLES=OFF",
-    "-DNCNN_BUILD_TOOLS=OFF",
-    f"-DNCNN_VERSION={VERSION.rpartition('.')[2]}",
-)
 LOOP_SOURCE = Path(__file__).parent / "ncnn_loop" / "loop.cpp"
+_FLAGS = ("-std=c++17", "-O3")
 
 
 @dataclass(frozen=True)
 class NativeNcnn:
-    """``loop``: the executable; ``python``: a folder for PYTHONPATH with the module ``ncnn``."""
+    """``loop`` is the executable, ``compiler`` what built it and the library."""
 
     loop: Path
-    python: Path
     compiler: str
 
 
 def missing_tools() -> str:
     """What this machine lacks for the build, with the fix; empty where it lacks nothing."""
-    problems = []
-    for tool, package in (("cmake", "cmake"), ("g++", "g++"), ("make", "make")):
-        if not shutil.which(tool):
-            problems.append(f"{tool} (apt install {package})")
-    headers = Path(sysconfig.get_path("include"), "Python.h")
-    if not headers.is_file():
-        problems.append(f"{headers} (apt install python3-dev)")
-    return ", ".join(problems)
+    try:
+        require_cmake()
+        find_toolchain(platform.machine())
+    except ToolchainError as error:
+        return f"{error}. {error.hint}"
+    return ""
 
 
 def native_ncnn() -> NativeNcnn:
-    """Build what the cache lacks. Needs the package index on the first call.
-
-    Raises RuntimeError where a download or a build step fails, with the end of its output.
-    """
-    compiler = _run(["g++", "--version"]).splitlines()[0]
-    key = fingerprint(
-        {"source": SHA256, "flags": FLAGS, "compiler": compiler, "python": sys.version}
-    )
-    place = user_cache() / "native-ncnn" / key
+    """Build what the cache lacks. Raises ToolchainError."""
+    toolchain = find_toolchain(platform.machine())
+    key = {"library": library_key(toolchain), "loop": sha256_file(LOOP_SOURCE), "flags": _FLAGS}
+    place = user_cache() / "ncnn-loop" / fingerprint(key)
     if not place.is_dir():
+        library = ncnn_library(toolchain)
+        include = f"-I{library / 'include' / 'ncnn'}"
+        words = [*toolchain.compiler, *_FLAGS, include, str(LOOP_SOURCE)]
+        words += [str(library / "lib" / "libncnn.a"), *toolchain.link]
         with folder_atomic(place) as folder:
-            _build(folder)
-    return NativeNcnn(_link(place), place / "python", compiler)
-
-
-def _build(place: Path) -> None:
-    """Leave ``include``, ``lib/libncnn.a`` and ``python/ncnn`` in ``place``."""
-    with tempfile.TemporaryDirectory() as scratch:
-        source, build = _source(Path(scratch)), Path(scratch) / "build"
-        print(f"building ncnn {VERSION} from source, once ...", file=sys.stderr)
-        python = [f"-D{name}_EXECUTABLE={sys.executable}" for name in ("Python", "Python3")]
-        words = ["cmake", "-S", str(source), "-B", str(build), "-DCMAKE_CXX_COMPILER=g++"]
-        prefix = [f"-DCMAKE_INSTALL_PREFIX={place}", "-DCMAKE_INSTALL_LIBDIR=lib"]
-        _run([*words, *FLAGS, *python, *prefix])
-        _run(["cmake", "--build", str(build), "--parallel", str(os.cpu_count())])
-        _run(["cmake", "--install", str(build)])
-        shutil.copytree(source / "python" / "ncnn", place / "python" / "ncnn")
-        for module in (build / "python" / "ncnn").glob("*.so"):
-            shutil.copy(module, place / "python" / "ncnn")
-
-
-def _source(scratch: Path) -> Path:
-    """Fetch the source archive, check its hash and unpack it."""
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-    _run([*pip, "--dest", str(scratch), f"{URL}#sha256={SHA256}"])
-    archive = scratch / f"ncnn-{VERSION}.tar.gz"
-    if sha256_file(archive) != SHA256:
-        raise RuntimeError(f"{archive.name} is not the pinned file")
-    with tarfile.open(archive) as file:
-        file.extractall(scratch, filter="data")
-    return scratch / f"ncnn-{VERSION}"
-
-
-def _link(place: Path) -> Path:
-    """Compile the loop against the library, unless this very source was compiled before."""
-    loop = place / f"loop-{sha256_file(LOOP_SOURCE)[:12]}"
-    if not loop.is_file():
-        unfinished = loop.with_suffix(".new")
-        include, library = place / "include" / "ncnn", place / "lib" / "libncnn.a"
-        words = ["g++", "-std=c++17", "-O3", "-fopenmp", f"-I{include}", str(LOOP_SOURCE)]
-        _run([*words, str(library), "-o", str(unfinished)])
-        unfinished.replace(loop)
-    return loop
-
-
-def _run(words: list[str]) -> str:
-    done = subprocess.run(words, capture_output=True, text=True)
-    if done.returncode:
-        said = (done.stdout + done.stderr).strip()[-2000:]
-        raise RuntimeError(f"`{' '.join(words[:4])} ...` failed:\n{said}")
-    return done.stdout
+            run_tool([*words, "-o", str(folder / "loop")], "linking the bare loop", 600)
+    return NativeNcnn(place / "loop", toolchain.version)

@@ -10,7 +10,6 @@ import msgspec
 import edgepose
 from edgepose.bundle import (
     MANIFEST,
-    RUNNER,
     SCHEMA_VERSION,
     ArtifactInfo,
     Bundle,
@@ -21,9 +20,9 @@ from edgepose.bundle import (
     verify,
 )
 from edgepose.engines import usable_engine
-from edgepose.engines.base import Engine
+from edgepose.engines.base import Engine, PinningEngine
 from edgepose.errors import BundleError, ProofError, UsageError
-from edgepose.files import folder_atomic
+from edgepose.files import folder_atomic, sha256_bytes
 from edgepose.fingerprint import fingerprint, package_version, source_hash
 from edgepose.model_source import ModelSource, find_source
 from edgepose.places import user_cache
@@ -32,7 +31,8 @@ from edgepose.prove.golden_data import load_golden, save_golden
 from edgepose.prove.proof import Proof
 from edgepose.provenance import git_commit
 from edgepose.recipes import Recipe, recipe_for
-from edgepose.runners.pack import python_runner
+from edgepose.rescue import can_rescue, rescue
+from edgepose.runners.pack import RunnerProgram
 from edgepose.targets import Target, load_target
 
 _log = logging.getLogger(__name__)
@@ -71,7 +71,8 @@ def build(
     images = Path(golden) if golden else None
     max_opset = min(how.max_opset, hardware.max_opset(how.engine) or how.max_opset)
     key_of_graph = graph_key(source, max_opset, images)
-    build_key = _build_key(key_of_graph, hardware, how, engine)
+    runner = engine.runner(hardware)
+    build_key = _build_key(key_of_graph, hardware, how, engine, runner)
     place = Path(into) if into else Path("build") / source.spec.name / f"{target}-{how.name}"
     _refuse_foreign_folder(place)
     cached = user_cache() / "bundles" / build_key
@@ -85,7 +86,7 @@ def build(
     _log.info("%s: preparing the graph and its golden outputs", source.spec.name)
     prepared = prepare(source, max_opset, images, key_of_graph, force)
     with folder_atomic(cached) as folder:
-        _compile(source, prepared, hardware, how, engine, build_key, folder)
+        _compile(source, prepared, hardware, how, engine, runner, build_key, folder)
         _require_proof(load_bundle(folder), allow_unproven)
     return _copy(load_bundle(cached), place)
 
@@ -96,6 +97,7 @@ def _compile(
     target: Target,
     recipe: Recipe,
     engine: Engine,
+    runner: RunnerProgram,
     build_key: str,
     folder: Path,
 ) -> None:
@@ -103,7 +105,8 @@ def _compile(
     _log.info("%s: compiling with %s", prepared.spec.name, recipe.name)
     artifact = engine.compile(prepared.graph, target, recipe, folder)
     cases = load_golden(prepared.golden, prepared.folder)
-    (folder / RUNNER).write_bytes(python_runner())
+    (folder / runner.name).write_bytes(runner.content)
+    (folder / runner.name).chmod(0o755)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         bundle_id="",
@@ -123,20 +126,30 @@ def _compile(
         golden=save_golden(cases, folder, "golden"),
         proof=_PENDING,
         files={},
+        runner=runner.name,
     )
     seal(folder, manifest)
     _log.info("%s: proving on this host", prepared.spec.name)
-    seal(folder, msgspec.structs.replace(manifest, proof=verify(load_bundle(folder))))
+    manifest = msgspec.structs.replace(manifest, proof=verify(load_bundle(folder)))
+    seal(folder, manifest)
+    bundle = load_bundle(folder)
+    if not manifest.proof.passed and isinstance(engine, PinningEngine) and can_rescue(bundle):
+        manifest = msgspec.structs.replace(manifest, rescue=rescue(bundle, artifact, engine))
+        seal(folder, manifest)
+        seal(folder, msgspec.structs.replace(manifest, proof=verify(load_bundle(folder))))
 
 
-def _build_key(key_of_graph: str, target: Target, recipe: Recipe, engine: Engine) -> str:
+def _build_key(
+    key_of_graph: str, target: Target, recipe: Recipe, engine: Engine, runner: RunnerProgram
+) -> str:
     return fingerprint(
         {
             "graph": key_of_graph,
             "target": target,
             "recipe": recipe,
             "toolchain": _toolchain(engine),
-            "code": source_hash("engines", "runners", "prove", "bundle.py", "build.py"),
+            "runner": sha256_bytes(runner.content),
+            "code": source_hash("engines", "prove", "rescue.py", "bundle.py", "build.py"),
         }
     )
 
@@ -159,12 +172,21 @@ def _find_built(folder: Path, build_key: str) -> Bundle | None:
 
 
 def _require_proof(bundle: Bundle, allow_unproven: bool) -> None:
-    proof = bundle.manifest.proof
-    if not proof.passed and not allow_unproven:
-        raise ProofError(
-            f"{bundle.name} is not proven: {'; '.join(proof.failures)}",
-            hint="Use a recipe of higher precision, or --allow-unproven for a bundle marked so.",
+    manifest = bundle.manifest
+    if manifest.proof.passed or allow_unproven:
+        return
+    tried, safer = "", ""
+    if manifest.rescue and not manifest.rescue.pinned:
+        tried = (
+            f". Keeping single layers in FP32 was tried {manifest.rescue.tried} times in vain: "
+            f"{manifest.rescue.note}"
         )
+    if manifest.recipe.safer:
+        safer = f", {' or '.join(manifest.recipe.safer)},"
+    raise ProofError(
+        f"{bundle.name} is not proven: {'; '.join(manifest.proof.failures)}{tried}",
+        hint=f"Use a recipe of higher precision{safer} or --allow-unproven for a bundle marked so.",
+    )
 
 
 def _refuse_foreign_folder(place: Path) -> None:

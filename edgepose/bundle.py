@@ -14,15 +14,17 @@ from edgepose.files import sha256_bytes, sha256_file, write_atomic
 from edgepose.graph.spec import TensorSpec
 from edgepose.prove.golden_data import Golden, load_golden
 from edgepose.prove.judge import judge
-from edgepose.prove.on_host import outputs_on_host
+from edgepose.prove.on_host import outputs_on_host, way_to_prove
 from edgepose.prove.proof import Proof
+from edgepose.prove.rescue import Rescue
 from edgepose.recipes import Recipe
+from edgepose.runners.pack import PYTHON_RUNNER
 from edgepose.runners.plan import GoldenPaths, Plan
+from edgepose.targets import load_target
 from edgepose.zoo import ModelSpec
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
-RUNNER = "runner.pyz"
 
 
 class WeightsInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,7 +43,11 @@ class ArtifactInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``manifest.json``. All paths are relative to the bundle's folder."""
+    """``manifest.json``. All paths are relative to the bundle's folder.
+
+    ``rescue`` tells which layers were pinned to single precision, or what was tried in vain; it is
+    None where the first proof passed.
+    """
 
     schema_version: int
     bundle_id: str
@@ -61,6 +67,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     golden: tuple[GoldenPaths, ...]
     proof: Proof
     files: dict[str, str]
+    runner: str = PYTHON_RUNNER
+    rescue: Rescue | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,8 @@ def seal(folder: Path, manifest: Manifest) -> None:
     paths = sorted(path for path in found if path != folder / MANIFEST)
     files = {path.relative_to(folder).as_posix(): sha256_file(path) for path in paths}
     sealed = msgspec.structs.replace(manifest, files=files)
-    sealed = msgspec.structs.replace(sealed, bundle_id=_identify(sealed))
+    identity = _identify(msgspec.json.encode(sealed))
+    sealed = msgspec.structs.replace(sealed, bundle_id=identity)
     write_atomic(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(sealed), indent=1))
 
 
@@ -137,18 +146,24 @@ def load_bundle(folder: Path | str) -> Bundle:
 def _named(manifest: Manifest) -> set[str]:
     """Every file that the manifest speaks of."""
     golden = (paths for case in manifest.golden for paths in (case.inputs, case.outputs))
-    return {*manifest.artifact.files, *(name for paths in golden for name in paths.values())}
+    tensors = (name for paths in golden for name in paths.values())
+    return {manifest.runner, *manifest.artifact.files, *tensors}
 
 
 def verify(bundle: Bundle) -> Proof:
-    """Prove a loaded bundle again on this host, from its own golden data."""
+    """Prove a loaded bundle again on this host, from its own golden data.
+
+    A runner for another CPU is emulated where half-precision arithmetic is to be seen, which this
+    host's CPU would hide; else this host's own ncnn stands in for it.
+    """
     folder, manifest = bundle.folder, bundle.manifest
 
     def at(name: str) -> str:
         return str(folder / name)
 
     plan = make_plan(manifest, "prove", "verify", {name: at(name) for name in manifest.files})
-    return judge_bundle(bundle, outputs_on_host(plan), where="this host")
+    way = way_to_prove(folder / manifest.runner, load_target(manifest.target), manifest.recipe)
+    return judge_bundle(bundle, outputs_on_host(plan, way.command), where=way.where)
 
 
 def judge_bundle(bundle: Bundle, outputs: Any, *, where: str) -> Proof:
@@ -168,8 +183,11 @@ def make_plan(
     manifest: Manifest, mode: Any, run_id: str, paths: dict[str, str], **settings: Any
 ) -> Plan:
     """A plan for the bundle's files at ``paths`` (name → path where the runner runs)."""
-    settings = {"threads": 1, "cpus": None, **settings}
+    # Half precision is known to give NaN now and then only.
+    repeats = 2 if mode == "prove" and manifest.recipe.precision == "fp16" else 1
+    settings = {"threads": 1, "cpus": None, "repeats": repeats, **settings}
     gate = manifest.recipe.gates.tensor
+    needed = _needed(manifest, mode)
     return Plan(
         run_id=run_id,
         mode=mode,
@@ -186,10 +204,20 @@ def make_plan(
             )
             for case in manifest.golden
         ),
-        sha256={paths[name]: digest for name, digest in manifest.files.items()},
+        sha256={paths[name]: manifest.files[name] for name in sorted(needed)},
         gate={name: getattr(gate, name) for name in gate.__struct_fields__},
         **settings,
     )
+
+
+def _needed(manifest: Manifest, mode: str) -> set[str]:
+    """The files that a run of ``mode`` reads: hashing more would only delay its start."""
+    needed = set(manifest.artifact.files)
+    if mode in ("time", "profile"):
+        return needed | set(manifest.golden[0].inputs.values())
+    for case in manifest.golden:
+        needed |= {*case.inputs.values(), *case.outputs.values()}
+    return needed
 
 
 def _read_manifest(path: Path, hint: str) -> Manifest:
@@ -203,12 +231,15 @@ def _read_manifest(path: Path, hint: str) -> Manifest:
         manifest = load_json(path, Manifest)
     except ConfigError as error:
         raise BundleError(str(error), hint=hint) from None
-    if manifest.bundle_id != _identify(manifest):
+    if manifest.bundle_id != _identify(path.read_bytes()):
         raise BundleError(f"{path} was altered after it was written", hint=hint)
     return manifest
 
 
-def _identify(manifest: Manifest) -> str:
-    """Hash of everything in the manifest but the id itself and the time of writing."""
-    bare = msgspec.structs.replace(manifest, bundle_id="", created_at="")
+def _identify(manifest: bytes) -> str:
+    """Hash of everything in the manifest but the id itself and the time of writing.
+
+    Of the text as it was written: a field that came later does not change an older bundle's id.
+    """
+    bare = msgspec.json.decode(manifest, type=dict) | {"bundle_id": "", "created_at": ""}
     return sha256_bytes(msgspec.json.encode(bare))[:16]

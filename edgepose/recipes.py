@@ -37,6 +37,8 @@ class Gates(_Data, frozen=True, kw_only=True):
 
 
 class Recipe(_Data, frozen=True, kw_only=True):
+    """``safer`` names recipes of higher precision for models that this one cannot prove."""
+
     title: str
     engine: Literal["onnxruntime", "ncnn", "tvm", "tensorrt", "tflite", "openvino"]
     precision: Literal["fp32", "fp16", "int8"]
@@ -44,6 +46,7 @@ class Recipe(_Data, frozen=True, kw_only=True):
     max_opset: int = 17
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    safer: tuple[str, ...] = ()
     name: str = ""
 
 

@@ -5,7 +5,7 @@ One TOML file per target in ``targets/``; a user's own in ``./targets`` or the u
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -72,6 +72,8 @@ class Recipes(_Data, frozen=True, kw_only=True):
 
 
 class Target(_Data, frozen=True, kw_only=True):
+    """``soc`` is what such a phone calls its chip: model (``SM8250``) and platform (``kona``)."""
+
     title: str
     kind: Literal["host", "desktop", "board", "phone"]
     arch: Literal["x86_64", "aarch64"]
@@ -81,6 +83,7 @@ class Target(_Data, frozen=True, kw_only=True):
     recipes: Recipes
     power: Power
     gpu: Gpu | None = None
+    soc: tuple[str, ...] = ()
     runtimes: dict[str, Runtime] = msgspec.field(default_factory=dict)
     sources: dict[str, str] = msgspec.field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -105,6 +108,14 @@ def load_target(name: str) -> Target:
     path = pick(name, find_overlaid("targets"), "target", "edgepose targets")
     target = msgspec.structs.replace(load_toml(path, Target), name=name)
     return _detect_host(target) if target.kind == "host" else target
+
+
+def targets_of_soc(names: Iterable[str]) -> list[str]:
+    """Targets that list one of these names of a chip, in any case."""
+    wanted = {name.lower() for name in names}
+    return [
+        name for name in list_targets() if wanted & {each.lower() for each in load_target(name).soc}
+    ]
 
 
 def _detect_host(target: Target) -> Target:

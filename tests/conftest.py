@@ -8,6 +8,7 @@ import pytest
 
 from edgepose.build import build
 from edgepose.bundle import Bundle
+from tests.own_cache import own_cache
 from tests.tiny_nets import HEATMAP_TOML, save_heatmap_net
 
 ROOT = Path(__file__).parent.parent
@@ -24,10 +25,13 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_places(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the user's own configuration and cache out of the tests, and the tests out of them."""
+    """Keep the user's own configuration and cache out of the tests, and the tests out of them.
+
+    Only what ``own_cache`` shares is built in the user's cache, once per machine.
+    """
     patch = pytest.MonkeyPatch()
     patch.setenv("EDGEPOSE_CONFIG", str(tmp_path_factory.mktemp("config")))
-    patch.setenv("EDGEPOSE_CACHE", str(tmp_path_factory.mktemp("cache")))
+    patch.setenv("EDGEPOSE_CACHE", own_cache(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="session")

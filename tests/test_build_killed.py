@@ -12,6 +12,7 @@ import pytest
 import edgepose
 from edgepose.build import build
 from edgepose.bundle import load_bundle
+from tests.own_cache import own_cache
 from tests.tiny_nets import save_heatmap_net
 
 ROOT = Path(edgepose.__file__).parent.parent
@@ -55,7 +56,7 @@ MOMENTS: dict[str, Moment] = {
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EDGEPOSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGEPOSE_CACHE", own_cache(tmp_path / "cache"))
     save_heatmap_net(tmp_path / "net.onnx", channels=400)
     return tmp_path
 

@@ -10,6 +10,7 @@ import edgepose
 from edgepose.build import build
 from edgepose.bundle import load_bundle
 from edgepose.errors import EdgePoseError, ProofError
+from tests.own_cache import own_cache
 from tests.tiny_nets import HEATMAP_TOML, make_model, save_heatmap_net
 
 RECIPES = Path(edgepose.__file__).parent.parent / "recipes"
@@ -19,7 +20,7 @@ RECIPES = Path(edgepose.__file__).parent.parent / "recipes"
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's working folder whose recipe ncnn-fp16 asks for the impossible."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EDGEPOSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGEPOSE_CACHE", own_cache(tmp_path / "cache"))
     save_heatmap_net(tmp_path / "net.onnx")
     (tmp_path / "net.toml").write_text(HEATMAP_TOML)
     shipped = (RECIPES / "ncnn-fp16.toml").read_text()

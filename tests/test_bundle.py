@@ -168,7 +168,7 @@ def _forge_files(bundle: Bundle, files: dict[str, str]) -> None:
     from edgepose.bundle import _identify
 
     forged = msgspec.structs.replace(bundle.manifest, files=files)
-    forged = msgspec.structs.replace(forged, bundle_id=_identify(forged))
+    forged = msgspec.structs.replace(forged, bundle_id=_identify(msgspec.json.encode(forged)))
     (bundle.folder / "manifest.json").write_bytes(msgspec.json.encode(forged))
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from edgepose.cli.common import Commands, add_json, print_json
-from edgepose.cli.proofs import proof_lines
+from edgepose.cli.proofs import proof_lines, rescue_lines
 
 
 def add_parser(commands: Commands) -> None:
@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     size_mib = sum((bundle.folder / name).stat().st_size for name in bundle.manifest.files) / 2**20
     print(f"{bundle.folder}  ({size_mib:.1f} MiB, bundle {bundle.manifest.bundle_id})")
-    for line in proof_lines(bundle.manifest.proof):
+    manifest = bundle.manifest
+    rescued = rescue_lines(manifest.rescue) if manifest.rescue else []
+    for line in (*proof_lines(manifest.proof), *rescued):
         print(line)
     return 0

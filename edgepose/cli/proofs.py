@@ -1,9 +1,10 @@
-"""A proof in words."""
+"""A proof, and what it took, in words."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgepose.prove.proof import Proof
+    from edgepose.prove.rescue import Rescue
 
 
 def proof_lines(proof: "Proof") -> list[str]:
@@ -28,3 +29,14 @@ def proof_lines(proof: "Proof") -> list[str]:
             f"OKS {points.oks:.5f} over {points.n_points} points"
         )
     return lines + [f"  {failure}" for failure in proof.failures]
+
+
+def rescue_lines(rescue: "Rescue") -> list[str]:
+    """Which layers stay in single precision because the first proof failed, and their cost."""
+    if not rescue.pinned:
+        return [f"no rescue: {rescue.note} ({rescue.tried} trials)"]
+    lines = [f"rescued by {len(rescue.pinned)} layers in FP32: {', '.join(rescue.pinned)}"]
+    if rescue.cost:
+        cost = rescue.cost
+        lines.append(f"  {cost.without_ms:.3f} ms without them, {cost.pinned_ms:.3f} ms with them")
+    return lines + [f"  {line}" for line in (rescue.note, *rescue.failures) if line]

@@ -8,6 +8,7 @@ from edgepose.engines.loaded import BackendSession
 from edgepose.engines.packages import check_packages
 from edgepose.graph.spec import Graph
 from edgepose.recipes import Recipe
+from edgepose.runners.pack import RunnerProgram, python_runner
 from edgepose.targets import Target
 
 _FILE = "model.onnx"
@@ -17,6 +18,7 @@ class OnnxruntimeEngine:
     """Optimised when loaded, on the device: a saved optimised graph fits one CPU only."""
 
     name = "onnxruntime"
+    native = False
 
     def check(self) -> ToolStatus:
         return check_packages("onnxruntime", extra="onnxruntime")
@@ -24,6 +26,9 @@ class OnnxruntimeEngine:
     def compile(self, graph: Graph, target: Target, recipe: Recipe, into: Path) -> Artifact:
         shutil.copyfile(graph.path, into / _FILE)
         return Artifact(into, (_FILE,), dict(recipe.options), graph.inputs, graph.outputs)
+
+    def runner(self, target: Target) -> RunnerProgram:
+        return python_runner()
 
     def load(self, artifact: Artifact, threads: int = 1) -> Session:
         from edgepose.runners.python.backend_onnxruntime import OnnxruntimeBackend

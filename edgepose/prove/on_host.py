@@ -1,47 +1,107 @@
 """Run the proof on this host, in a process of its own: a crashing runtime takes nobody along."""
 
+import logging
+import platform
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import BuildError, RunError
-from edgepose.runners.pack import python_runner
+from edgepose.recipes import Recipe
+from edgepose.runners.pack import PYTHON_RUNNER, python_runner
 from edgepose.runners.plan import Plan
-from edgepose.runners.result import read_result
+from edgepose.runners.result import RunResult, read_result
+from edgepose.targets import Target
 
-_TIMEOUT_S = 1800
+_TIMEOUT_S = 3600
+_EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
+_EMULATED_CPU = "cortex-a76"  # the oldest with half-precision arithmetic that the emulator knows
+_log = logging.getLogger(__name__)
 
 
-def outputs_on_host(plan: Plan) -> dict[str, dict[str, NDArray[np.float32]]]:
+class WayToProve(NamedTuple):
+    """A command that a run's folder is appended to (empty: the Python runner), and its name.
+
+    ``emulated``: its latencies say nothing.
+    """
+
+    command: tuple[str, ...]
+    where: str
+    emulated: bool = False
+
+
+def way_to_prove(runner: Path, target: Target, recipe: Recipe) -> WayToProve:
+    """How a bundle's outputs are best computed on this host."""
+    if runner.name != PYTHON_RUNNER and target.arch == platform.machine():
+        return WayToProve((str(runner),), "this host")
+    has_halves = (
+        runner.name != PYTHON_RUNNER
+        and bool(recipe.options.get("fp16_storage"))
+        and "asimdhp" in target.cpu.isa
+    )
+    if has_halves:
+        emulator = next(filter(None, map(shutil.which, _EMULATORS)), None)
+        if emulator:
+            command = (emulator, "-cpu", _EMULATED_CPU, str(runner))
+            return WayToProve(command, f"{_EMULATED_CPU} emulated on this host", emulated=True)
+        _log.warning(
+            "without qemu-aarch64 this host cannot show the error of half precision; "
+            "the proof on the device will"
+        )
+    return WayToProve((), "this host")
+
+
+def outputs_on_host(
+    plan: Plan, command: tuple[str, ...] = ()
+) -> dict[str, dict[str, NDArray[np.float32]]]:
     """Execute ``plan`` (mode ``prove``, paths of this host); outputs by case and tensor.
 
     Raises BuildError where the runtime crashes, and the runner's own error otherwise.
     """
+    with _executed(plan, command) as (result, folder):
+        outputs: dict[str, dict[str, NDArray[np.float32]]] = {}
+        for line in result.all("proof"):
+            outputs.setdefault(line["case"], {})[line["output"]] = np.load(folder / line["file"])
+        return outputs
+
+
+def lines_on_host(plan: Plan, command: tuple[str, ...]) -> RunResult:
+    """Execute ``plan`` of any mode on this host. Raises as ``outputs_on_host``."""
+    with _executed(plan, command) as (result, _):
+        return result
+
+
+@contextmanager
+def _executed(plan: Plan, command: tuple[str, ...]) -> Iterator[tuple[RunResult, Path]]:
+    """The result of ``plan`` and the folder with its files, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="edgepose-") as scratch:
         folder = Path(scratch)
-        (folder / "runner.pyz").write_bytes(python_runner())
+        if not command:
+            (folder / PYTHON_RUNNER).write_bytes(python_runner().content)
+            command = (sys.executable, str(folder / PYTHON_RUNNER))
         (folder / "plan.json").write_bytes(plan.encode())
         try:
             done = subprocess.run(
-                [sys.executable, str(folder / "runner.pyz"), str(folder)],
+                [*command, str(folder)],
                 capture_output=True,
                 text=True,
+                errors="replace",  # a crashing runtime says anything
                 timeout=_TIMEOUT_S,
             )
         except subprocess.TimeoutExpired:
-            raise RunError(f"the proof took more than {_TIMEOUT_S} s on this host") from None
+            raise RunError(f"the {plan.mode} run took more than {_TIMEOUT_S} s here") from None
         if done.returncode < 0:
             raise BuildError(
                 f"the runtime {plan.engine} crashed with signal {-done.returncode} on the golden "
                 f"inputs: {done.stderr.strip()[-200:] or 'no message'}",
                 hint="Try another recipe; please report the model to the runtime's authors.",
             )
-        result = read_result((folder / "result.jsonl").read_bytes(), plan.run_id)
-        outputs: dict[str, dict[str, NDArray[np.float32]]] = {}
-        for line in result.all("proof"):
-            outputs.setdefault(line["case"], {})[line["output"]] = np.load(folder / line["file"])
-        return outputs
+        yield read_result((folder / "result.jsonl").read_bytes(), plan.run_id), folder

@@ -22,7 +22,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     protocol: int = PROTOCOL
     run_id: str
-    mode: Literal["prove", "time"]
+    mode: Literal["prove", "time", "profile", "trace"]
     engine: str
     artifact: dict[str, str]
     options: dict[str, Any]
@@ -37,6 +37,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     warmup_max: int = 0
     runs: int = 0
     sensor_period_s: float = 0.0
+    repeats: int = 1
+    reference_options: dict[str, Any] | None = None
+    follow: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)

@@ -21,15 +21,15 @@ def test_equal_sources_give_equal_bytes() -> None:
     code = (
         "import sys\n"
         "from edgepose.runners.pack import python_runner\n"
-        "sys.stdout.buffer.write(python_runner())"
+        "sys.stdout.buffer.write(python_runner().content)"
     )
     root = FOLDER.parent.parent.parent
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=root, timeout=60)
-    assert python_runner() == python_runner() == other.stdout
+    assert python_runner().content == python_runner().content == other.stdout
 
 
 def test_the_runner_holds_every_source_and_nothing_else() -> None:
-    with zipfile.ZipFile(io.BytesIO(python_runner())) as archive:
+    with zipfile.ZipFile(io.BytesIO(python_runner().content)) as archive:
         assert sorted(archive.namelist()) == sorted(
             ["__main__.py", *(f"edgepose_runner/{path.name}" for path in SOURCES)]
         )

@@ -7,23 +7,23 @@ script here: the processes, their cores and their ends are real.
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from edgepose.bundle import RUNNER, Bundle
+from edgepose.bundle import Bundle
 from edgepose.runners.result import read_result
-from tests.runners.conftest import Run, write_plan
+from tests.runners.conftest import Run, command_of, runner_of, write_plan
 
 TinyBundle = Callable[[str], Bundle]
 
 
-@pytest.fixture
-def ort(tiny_bundle: TinyBundle) -> Bundle:
-    return tiny_bundle("onnxruntime-fp32")
+@pytest.fixture(params=["onnxruntime-fp32", "ncnn-fp32"], ids=["python", "native"])
+def bundle(request: pytest.FixtureRequest, tiny_bundle: TinyBundle) -> Bundle:
+    """For the Python and for the native runner: engines play no part here."""
+    return tiny_bundle(request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -37,11 +37,11 @@ def throttle_bits(
 
 
 @pytest.fixture
-def long_run(ort: Bundle, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def long_run(bundle: Bundle, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A run that would take hours, on the first core alone."""
     cores = (min(os.sched_getaffinity(0)),)
-    write_plan(ort, tmp_path, "time", runs=10**8, sensor_period_s=0.05, cpus=cores)
-    words = [sys.executable, str(ort.folder / RUNNER), str(tmp_path)]
+    write_plan(bundle, tmp_path, "time", runs=10**8, sensor_period_s=0.05, cpus=cores)
+    words = command_of(runner_of(bundle), tmp_path)
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
         yield process
         process.kill()
@@ -66,8 +66,8 @@ def sensor_process(folder: Path) -> int | None:
     return None
 
 
-def test_the_readings_of_a_run_come_home_with_their_times(ort: Bundle, run: Run) -> None:
-    done, folder = run(ort, "time", runs=20_000, sensor_period_s=0.02)
+def test_the_readings_of_a_run_come_home_with_their_times(bundle: Bundle, run: Run) -> None:
+    done, folder = run(bundle, "time", runs=20_000, sensor_period_s=0.02)
     assert done.returncode == 0, done.stderr
     readings = read_result((folder / "result.jsonl").read_bytes(), "run-7").all("sensor")
     times = [reading["at_ms"] for reading in readings]
@@ -77,8 +77,8 @@ def test_the_readings_of_a_run_come_home_with_their_times(ort: Bundle, run: Run)
     assert sensor_process(folder) is None
 
 
-def test_without_a_period_nothing_is_read(ort: Bundle, run: Run) -> None:
-    _, folder = run(ort, "time", sensor_period_s=0)
+def test_without_a_period_nothing_is_read(bundle: Bundle, run: Run) -> None:
+    _, folder = run(bundle, "time", sensor_period_s=0)
     assert not read_result((folder / "result.jsonl").read_bytes(), "run-7").all("sensor")
     assert not (folder / "sensors.jsonl").exists()
 
@@ -115,13 +115,13 @@ def test_the_sensor_process_keeps_off_the_cores_of_the_run(
 
 
 def test_where_there_is_nothing_to_read_the_process_ends_at_once(
-    ort: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    words = [str(ort.folder / RUNNER), "--sensors", str(tmp_path / "s"), "0.05", str(os.getpid())]
+    words = command_of(runner_of(bundle), "--sensors", tmp_path / "s", "0.05", str(os.getpid()))
     if any(Path("/sys/class/thermal").glob("thermal_zone*/temp")) or any(
         Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq")
     ):
         pytest.skip("this machine has sensors")
-    assert subprocess.run([sys.executable, *words], timeout=30).returncode == 0
+    assert subprocess.run(words, timeout=30).returncode == 0
     assert (tmp_path / "s").read_bytes() == b""

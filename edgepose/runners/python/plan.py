@@ -8,7 +8,7 @@ from typing import Any, Dict
 from .failure import BAD_PLAN, CORRUPT_FILE, RunnerFailure
 
 PROTOCOL = 1
-MODES = ("prove", "time")
+MODES = ("prove", "time", "profile")
 KEYS = (
     *("run_id", "engine", "artifact", "options", "inputs", "outputs", "golden", "sha256"),
     *("threads", "cpus", "warmup_min", "warmup_max", "runs", "gate", "sensor_period_s"),

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import platform
-import resource
 import time
 from typing import Any, Dict, List, Optional
 
@@ -26,7 +25,6 @@ except ImportError:  # Python 3.6
 
 
 BACKENDS: Dict[str, Any] = {"onnxruntime": OnnxruntimeBackend, "ncnn": NcnnBackend}
-ESTIMATE_RUNS = 3
 Plan = Dict[str, Any]
 Result = Any  # whatever has write(kind, **fields)
 
@@ -57,17 +55,17 @@ def execute(plan: Plan, folder: str, result: Result) -> None:
     )
     if plan["mode"] == "prove":
         _prove(plan, folder, backend, result)
+    elif plan["mode"] == "profile":
+        _profile(plan, folder, backend, result)
     else:
         _time_with_sensors(plan, folder, backend, result, cpus)
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    result.write("memory", peak_rss_mib=peak_kib / 1024.0)
+    result.write("memory", peak_rss_mib=_peak_rss_mib())
 
 
 def _prove(plan: Plan, folder: str, backend: Any, result: Result) -> None:
     for case in plan["golden"]:
         backend.bind(_load(case["inputs"]))
-        backend.infer()
-        outputs = backend.outputs()
+        outputs = _worst_outputs(backend, plan.get("repeats", 1))
         for name, path in sorted(case["outputs"].items()):
             file = "%s.%s.npy" % (case["name"], name.replace("/", "_"))
             target = os.path.join(folder, file)
@@ -80,7 +78,26 @@ def _prove(plan: Plan, folder: str, backend: Any, result: Result) -> None:
                 sha256=_hash_file(target),
                 **tensor_drift(np.load(path), outputs[name]),
             )
-    result.write("estimate", ns=_loop(backend, ESTIMATE_RUNS))
+    result.write("estimate", ns=_loop(backend, plan["runs"]))
+
+
+def _worst_outputs(backend: Any, repeats: int) -> Dict[str, Any]:
+    """Of ``repeats`` inferences the first that gives NaN or Inf, else the last."""
+    outputs: Dict[str, Any] = {}
+    for _ in range(max(repeats, 1)):
+        backend.infer()
+        outputs = backend.outputs()
+        if not all(np.isfinite(array).all() for array in outputs.values()):
+            break
+    return outputs
+
+
+def _profile(plan: Plan, folder: str, backend: Any, result: Result) -> None:
+    if not hasattr(backend, "profile"):
+        raise RunnerFailure(BAD_PLAN, "the Python runner cannot profile %s" % plan["engine"])
+    backend.bind(_load(plan["golden"][0]["inputs"]))
+    for layer in backend.profile(folder, plan["warmup_min"], plan["runs"]):
+        result.write("layer", **layer)
 
 
 def _time_with_sensors(
@@ -151,6 +168,15 @@ def _hash_outputs(backend: Any) -> Dict[str, str]:
 def _hash_file(path: str) -> str:
     with open(path, "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()
+
+
+def _peak_rss_mib() -> Optional[float]:
+    """Not getrusage: its figure starts with the peak of the process that started us."""
+    try:
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) / 1024.0 for line in file if line[:6] == "VmHWM:")
+    except (OSError, StopIteration):
+        return None
 
 
 def _boot_id() -> Optional[str]:
