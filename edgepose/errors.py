@@ -5,7 +5,8 @@ EdgePoseError                 exit code 1
 │   └── ConfigError           2   a TOML/JSON file that does not say what it must
 ├── BuildError                3   export, simplification or compilation failed
 │   ├── UnsupportedModelError 3   dynamic shapes, foreign operators, too new an opset
-│   ├── WeightsError          3   a weights file that does not fit the model
+│   ├── WeightsError          3   a weights file that is unsafe or does not fit the model
+│   ├── DownloadError         3   a published file cannot be fetched, or is another one
 │   └── ToolchainError        3   a compiler or runtime is missing on this host
 ├── ProofError                4   the artifact's outputs are not the model's outputs
 ├── BundleError               5   a bundle is corrupt, truncated or of an unknown schema
@@ -49,6 +50,10 @@ class UnsupportedModelError(BuildError):
 
 
 class WeightsError(BuildError):
+    pass
+
+
+class DownloadError(BuildError):
     pass
 
 

@@ -57,6 +57,17 @@ def test_folder_atomic_makes_the_folder_at_the_end_of_its_block(tmp_path: Path) 
     assert names(place.parent) == ["made"]
 
 
+def test_folder_atomic_works_through_a_link_to_the_parent(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for content in ("old", "new"):
+        with folder_atomic(tmp_path / "link" / "made") as folder:
+            (folder / "file").write_text(content)
+    assert (tmp_path / "real" / "made" / "file").read_text() == "new"
+    assert (tmp_path / "link").is_symlink()
+    assert names(tmp_path / "real") == ["made"]
+
+
 def test_folder_atomic_replaces_all_of_an_existing_folder(tmp_path: Path) -> None:
     place = tmp_path / "made"
     (place / "inner").mkdir(parents=True)

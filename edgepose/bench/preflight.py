@@ -10,9 +10,11 @@ from edgepose.bundle import Bundle
 from edgepose.deadline import Deadline
 from edgepose.devices.device import Device
 from edgepose.devices.facts import DeviceFacts
-from edgepose.devices.sensors import read_sensors
+from edgepose.devices.phone_sensors import status_name
+from edgepose.devices.sensors import Sensors, read_sensors
 from edgepose.devices.transport import Transport
 from edgepose.errors import DeviceError, DeviceFullError, RuntimeMissingError
+from edgepose.runners.pack import PYTHON_RUNNER
 from edgepose.targets import load_target
 
 _log = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ def preflight(device: Device, bundle: Bundle, facts: DeviceFacts) -> None:
             f"a run wants {_MIN_FREE_MIB}",
             hint="Free some space on the device and try again.",
         )
+    if bundle.manifest.runner != PYTHON_RUNNER:
+        return  # an executable that needs nothing
     engine = bundle.manifest.recipe.engine
     fix = f"Run `edgepose device setup {device.name}`."
     if facts.python is None:
@@ -51,21 +55,32 @@ def preflight(device: Device, bundle: Bundle, facts: DeviceFacts) -> None:
 
 
 def cool_down(transport: Transport) -> None:
-    """Wait until the hottest zone is below ``HOT_C``, at most three minutes.
+    """Wait until the device is cool (``why_hot``), at most three minutes.
 
     Returns at once where nothing is readable. What is still hot then is measured all the same,
     and refused if it throttles.
     """
     deadline = Deadline.after(_COOL_DOWN_S)
     while True:
-        hottest = read_sensors(transport, Deadline.after(60)).hottest_c
-        if hottest is None or hottest < HOT_C:
+        why = why_hot(read_sensors(transport, Deadline.after(60)))
+        if not why:
             return
         if deadline.expired:
-            _log.warning("still at %.0f °C after %.0f s", hottest, _COOL_DOWN_S)
+            _log.warning("still %s after %.0f s", why, _COOL_DOWN_S)
             return
-        _log.info("waiting: %.0f °C, the gate is %.0f °C", hottest, HOT_C)
+        _log.info("waiting: %s, the gate is %.0f °C", why, HOT_C)
         time.sleep(min(5.0, deadline.remaining_s))
+
+
+def why_hot(sensors: Sensors) -> str:
+    """What speaks against starting a run now: the hottest zone, or that a phone throttles itself.
+
+    Empty where nothing does.
+    """
+    if sensors.hottest_c is not None and sensors.hottest_c >= HOT_C:
+        return f"{sensors.hottest_c:.0f} °C"
+    status = sensors.phone.thermal_status if sensors.phone else None
+    return f"thermal status {status_name(status)}" if status else ""
 
 
 def recorded_facts(facts: DeviceFacts) -> dict[str, Any]:
@@ -77,6 +92,7 @@ def recorded_facts(facts: DeviceFacts) -> dict[str, Any]:
     return {
         **plain,
         **sensors,
+        "unreadable": list(sensors["unreadable"]),  # as JSON gives it back
         "governor": governors or None,
         "max_clock_mhz": {core: khz / 1e3 for core, khz in max_khz.items()} or None,
         "throttled": None if throttled is None else hex(throttled),

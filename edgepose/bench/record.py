@@ -30,7 +30,8 @@ class RunSamples(msgspec.Struct, frozen=True, kw_only=True):
     """One process: every raw latency in ns, ``wall_ns`` and ``cpu_ns`` of the timed loop.
 
     ``converged`` is None where the effort asks for no convergence test; ``started_at`` is ISO UTC;
-    ``outputs_steady``: the last inference gave bit for bit what the first one gave.
+    ``outputs_steady``: the last inference gave bit for bit what the first one gave;
+    ``thermal_status``: a phone's own, 0 to 6, right after the process.
     """
 
     run_id: str
@@ -45,6 +46,7 @@ class RunSamples(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str
     sensors: tuple[SensorReading, ...]
     peak_rss_mib: float | None
+    thermal_status: int | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

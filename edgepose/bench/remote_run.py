@@ -68,6 +68,8 @@ class RemoteRun:
         outputs: dict[str, dict[str, NDArray[np.float32]]] = {}
         with TemporaryDirectory() as scratch:
             for line in result.all("proof"):
+                if Path(line["file"]).name != line["file"]:
+                    raise RunError(f"run {self.run_id} names a file outside its folder")
                 file = Path(scratch) / line["file"]
                 self.transport.get(f"{self.folder}/{line['file']}", file, _call_deadline())
                 outputs.setdefault(line["case"], {})[line["output"]] = np.load(file)

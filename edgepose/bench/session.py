@@ -10,60 +10,43 @@ from typing import Any
 
 import edgepose
 from edgepose.bench.pending import Pending, find_or_begin
+from edgepose.bench.place import CALL_S, Place, on_device, soon
 from edgepose.bench.plan import DEFAULT_BUDGET_S, PROFILES, Effort, Profile, fit_to_budget
-from edgepose.bench.preflight import cool_down, preflight, recorded_facts
+from edgepose.bench.preflight import recorded_facts
 from edgepose.bench.record import Record, RunSamples
 from edgepose.bench.remote_run import RemoteRun
 from edgepose.bench.samples import read_samples
 from edgepose.bench.statistics import Summary, summarise
 from edgepose.bench.store import RecordStore
 from edgepose.bench.validity import judge
-from edgepose.bundle import RUNNER, Bundle, judge_bundle, make_plan
+from edgepose.bundle import Bundle, judge_bundle
 from edgepose.config import pick
-from edgepose.deadline import Deadline
-from edgepose.devices.cache import ensure_cached
-from edgepose.devices.connect import connect, workdir_of
-from edgepose.devices.device import Device
-from edgepose.devices.facts import DeviceFacts, read_facts
+from edgepose.devices.facts import DeviceFacts
 from edgepose.devices.inventory import find_device
-from edgepose.devices.lease import Lease, held
-from edgepose.devices.python import python_command
-from edgepose.devices.transport import Transport
-from edgepose.errors import DeviceError, UnreachableError, UsageError
+from edgepose.devices.sensors import read_sensors
+from edgepose.errors import DeviceError, UnreachableError
 from edgepose.prove.proof import Proof
 from edgepose.provenance import git_commit
-from edgepose.runners.result import RunResult
-from edgepose.targets import load_target
 
-_log = logging.getLogger(__name__)
-_CALL_S = 60.0
-_DEPLOY_S = 900.0
 _PROOF_S = 1800.0
 _SENSOR_PERIOD_S = 1.0
+_ESTIMATE_RUNS = 3
 # A process's start beside the measured load time: Python and its imports. Rather too long: a look
 # before the end would disturb the timed loop on a small board.
-_STARTUP_S = {"local": 0.5, "ssh": 2.0}
+_LOCAL_STARTUP_S, _REMOTE_STARTUP_S, _NATIVE_STARTUP_S = 0.5, 2.0, 0.3
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Cell:
     """What stays the same throughout one measurement."""
 
-    bundle: Bundle
-    device: Device
-    transport: Transport
-    lease: Lease
+    place: Place
     pending: Pending
-    workdir: str
-    paths: dict[str, str]
-    command: list[str]
     profile: Profile
-    threads: int
-    cpus: tuple[int, ...]
 
     def run(self, name: str) -> RemoteRun:
-        run_id = f"{self.pending.session_id}-{name}"
-        return RemoteRun(self.transport, f"{self.workdir}/runs/{run_id}", run_id)
+        return self.place.run(f"{self.pending.session_id}-{name}")
 
 
 def bench(
@@ -83,73 +66,24 @@ def bench(
     """
     extent = pick(profile, PROFILES, "profile", "edgepose bench --help")
     entry = find_device(device)
-    threads, cpus = _cores(entry, bundle, threads)
-    transport = connect(entry, _soon())
-    try:
-        workdir = workdir_of(entry, transport, _soon())
-        purpose = f"bench {bundle.name}"
-        with held(transport, workdir, _lease_s(budget_s), purpose, _soon()) as lease:
-            command = python_command(entry, transport, _soon())
-            facts = read_facts(transport, _soon(), python=command, workdir=workdir)
-            preflight(entry, bundle, facts)
-            paths = _deploy(bundle, transport, workdir)
-            pending, resumed = find_or_begin(
-                {
-                    "bundle": bundle.manifest.bundle_id,
-                    "device": entry,
-                    "profile": extent,
-                    "threads": threads,
-                    "budget_s": float(budget_s),
-                },
-                facts,
-            )
-            if resumed:
-                _log.info("%s: re-attaching to session %s", device, pending.session_id)
-            cell = _Cell(
-                bundle=bundle,
-                device=entry,
-                transport=transport,
-                lease=lease,
-                pending=pending,
-                workdir=workdir,
-                paths=paths,
-                command=[*command, paths[RUNNER]],
-                profile=extent,
-                threads=threads,
-                cpus=cpus,
-            )
-            record = _remembering(cell, budget_s)
-            # Before anything is forgotten: a full disk here must not cost the samples.
-            (store or RecordStore()).append(record)
-            _forget(cell)
-            return record
-    finally:
-        transport.close()
-
-
-def _cores(device: Device, bundle: Bundle, threads: int | None) -> tuple[int, tuple[int, ...]]:
-    """How many threads, and the cores they are pinned to (empty: any).
-
-    Raises UsageError where the bundle is for other hardware.
-    """
-    manifest = bundle.manifest
-    if manifest.target != device.target:
-        raise UsageError(
-            f"{bundle.name} was not built for device {device.name!r}, which is a {device.target}",
-            hint=f"Build it: `edgepose build {manifest.model.name} --target {device.target}`.",
-        )
-    cpu = load_target(device.target).cpu
-    count = threads or cpu.threads or len(cpu.fast_cores)
-    # The last ones: on many systems the first core serves the interrupts.
-    return count, cpu.fast_cores[-count:] if count <= len(cpu.fast_cores) else ()
-
-
-def _deploy(bundle: Bundle, transport: Transport, workdir: str) -> dict[str, str]:
-    """Send what the device lacks; file name → path there."""
-    files = bundle.manifest.files
-    local = {digest: bundle.folder / name for name, digest in files.items()}
-    remote = ensure_cached(transport, workdir, local, Deadline.after(_DEPLOY_S))
-    return {name: remote[digest] for name, digest in files.items()}
+    purpose = f"bench {bundle.name}"
+    with on_device(bundle, entry, threads, _lease_s(budget_s), purpose) as place:
+        command = {
+            "bundle": bundle.manifest.bundle_id,
+            "device": entry,
+            "profile": extent,
+            "threads": place.threads,
+            "budget_s": float(budget_s),
+        }
+        pending, resumed = find_or_begin(command, place.facts)
+        if resumed:
+            _log.info("%s: re-attaching to session %s", device, pending.session_id)
+        cell = _Cell(place, pending, extent)
+        record = _remembering(cell, budget_s)
+        # Before anything is forgotten: a full disk here must not cost the samples.
+        (store or RecordStore()).append(record)
+        _forget(cell)
+        return record
 
 
 def _remembering(cell: _Cell, budget_s: float) -> Record:
@@ -169,16 +103,18 @@ def _forget(cell: _Cell) -> None:
     names = ["prove", *(f"p{index}" for index in range(cell.profile.processes))]
     # A link that is lost only now must not cost the record, nor hide the error before it.
     with contextlib.suppress(DeviceError):
-        cell.transport.run(["rm", "-rf", *(cell.run(name).folder for name in names)], _soon())
+        folders = [cell.run(name).folder for name in names]
+        cell.place.transport.run(["rm", "-rf", *folders], soon())
 
 
 def _measure(cell: _Cell, budget_s: float) -> Record:
-    proving = cell.run("prove")
-    result = _finish(cell, proving, f"proving {cell.bundle.name}", "prove", _PROOF_S, 0.5)
-    proof = judge_bundle(cell.bundle, proving.outputs(result), where=cell.device.name)
+    place, proving = cell.place, cell.run("prove")
+    what = f"proving {place.bundle.name}"
+    result = place.finish(proving, what, "prove", _PROOF_S, 0.5, runs=_ESTIMATE_RUNS)
+    proof = judge_bundle(place.bundle, proving.outputs(result), where=place.device.name)
     header = result.one("header")
     estimates_ms = [max(1e-3, ns / 1e6) for ns in result.one("estimate")["ns"]]
-    startup_s = _STARTUP_S[cell.device.transport] + header["load_ms"] / 1e3
+    startup_s = _startup_s(place) + header["load_ms"] / 1e3
     effort = fit_to_budget(cell.profile, median(estimates_ms), startup_s, budget_s)
     runs: list[RunSamples] = []
     if proof.passed:
@@ -186,8 +122,13 @@ def _measure(cell: _Cell, budget_s: float) -> Record:
         shortest_s = startup_s + (effort.warmup_min + effort.runs) * min(estimates_ms) / 1e3
         for index in range(effort.processes):
             runs.append(_timed(cell, index, effort, shortest_s, budget_s))
-    after = read_facts(cell.transport, _soon(), python=cell.command[:-1], workdir=cell.workdir)
-    return _record(cell, effort, after, header, proof, runs)
+    return _record(cell, effort, place.read_facts(), header, proof, runs)
+
+
+def _startup_s(place: Place) -> float:
+    if place.is_native:
+        return _NATIVE_STARTUP_S
+    return _LOCAL_STARTUP_S if place.device.transport == "local" else _REMOTE_STARTUP_S
 
 
 def _timed(
@@ -200,42 +141,15 @@ def _timed(
         "runs": effort.runs,
         "sensor_period_s": _SENSOR_PERIOD_S,
     }
-    run = cell.run(f"p{index}")
+    place, run = cell.place, cell.run(f"p{index}")
     what = f"process {index + 1} of {effort.processes}, about {expected_s:.0f} s"
     limit_s = _limit_s(budget_s, expected_s)
-    return read_samples(_finish(cell, run, what, "time", limit_s, expected_s, **settings), index)
-
-
-def _finish(
-    cell: _Cell,
-    run: RemoteRun,
-    what: str,
-    mode: str,
-    limit_s: float,
-    expected_s: float,
-    **settings: Any,
-) -> RunResult:
-    """Start ``run`` unless an earlier command did, and wait for its result."""
-    cell.lease.renew(_soon())
-    began_before = run.was_started()
-    _log.info("%s: %s%s", cell.device.name, what, ", begun before" if began_before else "")
-    if not began_before:
-        cool_down(cell.transport)
-        plan = make_plan(
-            cell.bundle.manifest,
-            mode,
-            run.run_id,
-            cell.paths,
-            threads=cell.threads,
-            cpus=cell.cpus or None,
-            **settings,
-        )
-        run.start(plan, cell.command)
-    try:
-        return run.wait(expected_s, Deadline.after(limit_s))
-    except KeyboardInterrupt:
-        run.stop()
-        raise
+    result = place.finish(run, what, "time", limit_s, expected_s, **settings)
+    # Right after it, not in it: asking Android's services would take a core from the timed loop.
+    # The clocks are read throughout, and they fall at once where a phone throttles.
+    is_phone = place.facts.sensors.phone is not None
+    phone = read_sensors(place.transport, soon()).phone if is_phone else None
+    return read_samples(result, index, phone)
 
 
 def _record(
@@ -246,7 +160,7 @@ def _record(
     proof: Proof,
     runs: list[RunSamples],
 ) -> Record:
-    manifest = cell.bundle.manifest
+    place, manifest = cell.place, cell.place.bundle.manifest
     facts = recorded_facts(cell.pending.facts), recorded_facts(after)
     cpus = tuple(header["cpus"] or ())  # where the wanted cores exist
     summary: Summary | None = summarise([run.samples_ns for run in runs]) if runs else None
@@ -271,10 +185,10 @@ def _record(
         engine=manifest.recipe.engine,
         precision=manifest.recipe.precision,
         bundle_id=manifest.bundle_id,
-        device=cell.device.name,
-        transport=cell.device.transport,
-        emulated=cell.device.emulated,
-        threads=cell.threads,
+        device=place.device.name,
+        transport=place.device.transport,
+        emulated=place.device.emulated,
+        threads=place.threads,
         cpus=cpus,
         profile=cell.profile.name,
         effort=effort,
@@ -295,8 +209,4 @@ def _limit_s(budget_s: float, expected_s: float = 0.0) -> float:
 
 def _lease_s(budget_s: float) -> float:
     """Long enough for any one process: it is renewed before each."""
-    return max(_PROOF_S, _limit_s(budget_s)) + _CALL_S
-
-
-def _soon() -> Deadline:
-    return Deadline.after(_CALL_S)
+    return max(_PROOF_S, _limit_s(budget_s)) + CALL_S

@@ -1,8 +1,8 @@
 """Does a measurement count? Pure: everything it looks at is an argument.
 
 Judged keys of the facts that a device tells before and after the runs, where it tells them:
-``boot_id``, ``throttled`` (Raspberry Pi bits, ``0x0``), ``temperatures_c`` and the knobs in
-``KNOBS``, each a value or a table by core or policy.
+``boot_id``, ``throttled`` (Raspberry Pi bits, ``0x0``), ``temperatures_c``, ``phone`` (thermal
+status and charging) and the knobs in ``KNOBS``, each a value or a table by core or policy.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +11,7 @@ from typing import Any
 from edgepose.bench.plan import Effort
 from edgepose.bench.record import RunSamples, SensorReading, Verdict
 from edgepose.bench.statistics import Summary
+from edgepose.devices.phone_sensors import SEVERE, status_name
 from edgepose.prove.proof import Proof
 
 KNOBS = ("governor", "turbo", "power_mode", "max_clock_mhz")
@@ -39,12 +40,14 @@ def judge(
         *_changed_knobs(facts_before, facts_after),
         *_throttle_bits(runs, facts_before, facts_after),
         *_fallen_clock(runs, facts_before, cpus),
+        *_severe_heat(runs, facts_before, facts_after),
         *_foreign_load(runs),
     ]
     notes = [
         *_effort_notes(effort, runs),
         *_output_notes(runs),
         *_sensor_notes(runs, facts_before),
+        *_phone_notes(runs, facts_before, facts_after),
         *_spread_notes(summary),
     ]
     if proof.weights == "untrained":
@@ -131,6 +134,27 @@ def _governors(facts: Mapping[str, Any]) -> set[str]:
     return {governor} if governor else set()
 
 
+def _severe_heat(
+    runs: Sequence[RunSamples], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> Iterator[str]:
+    worst = max(_thermal_statuses(runs, before, after), default=0)
+    if worst >= SEVERE:
+        yield f"throttled: the phone's thermal status was {status_name(worst)}"
+
+
+def _thermal_statuses(
+    runs: Sequence[RunSamples], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> list[int]:
+    """Before, after each process, and at the end: what the phone told."""
+    seen = [run.thermal_status for run in runs]
+    seen += [_phone(facts).get("thermal_status") for facts in (before, after)]
+    return [status for status in seen if status is not None]
+
+
+def _phone(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    return facts.get("phone") or {}
+
+
 def _foreign_load(runs: Sequence[RunSamples]) -> Iterator[str]:
     """A loop that is all arithmetic and waits for nobody has at least one core busy throughout."""
     shares = [run.cpu_ns / run.wall_ns for run in runs if run.wall_ns]
@@ -162,6 +186,18 @@ def _sensor_notes(runs: Sequence[RunSamples], before: Mapping[str, Any]) -> Iter
         yield f"the governor is {', '.join(sorted(governors))}, not performance"
     if not governors:
         yield "the governor is not readable"
+
+
+def _phone_notes(
+    runs: Sequence[RunSamples], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> Iterator[str]:
+    worst = max(_thermal_statuses(runs, before, after), default=0)
+    if 0 < worst < SEVERE:
+        yield f"warm: the phone's thermal status rose to {status_name(worst)}"
+    if any(_phone(facts).get("charging") for facts in (before, after)):
+        yield "charging: the phone's battery was charged meanwhile, which warms the phone"
+    if _phone(before) and not _thermal_statuses(runs, before, after):
+        yield "the phone's thermal status is not readable"
 
 
 def _spread_notes(summary: Summary | None) -> Iterator[str]:

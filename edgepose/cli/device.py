@@ -3,21 +3,31 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgepose.cli.common import Commands, add_json, print_fields, print_json, print_table
+
+if TYPE_CHECKING:
+    from edgepose.devices.device import Device
+
+_ADD_S = 60.0
 
 
 def add_parser(commands: Commands) -> None:
     parser = commands.add_parser("device", help="the inventory of boards")
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
 
-    add = actions.add_parser("add", help="add a board that is reached by SSH")
+    add = actions.add_parser("add", help="add a board reached by SSH, or a phone reached by adb")
     add.add_argument("name", help="a-z, 0-9 and -")
-    add.add_argument("--target", required=True, help="its kind, see `edgepose targets`")
-    add.add_argument("--ssh", required=True, metavar="USER@HOST", help="or a ~/.ssh/config alias")
+    add.add_argument("--target", help="its kind, see `edgepose targets`; a phone's is found")
+    way = add.add_mutually_exclusive_group(required=True)
+    way.add_argument("--ssh", metavar="USER@HOST", help="or a ~/.ssh/config alias")
+    way.add_argument(
+        "--adb", nargs="?", const="", metavar="SERIAL", help="left out where only one is there"
+    )
     add.add_argument("--port", type=int)
     add.add_argument("--identity", type=Path, metavar="FILE", help="private key, never a password")
-    add.add_argument("--workdir", help="edgepose's folder there (default: ~/.edgepose)")
+    add.add_argument("--workdir", help="edgepose's folder there (default: ~/.edgepose; see docs)")
     add.add_argument("--python", default="python3", help="its interpreter (default: python3)")
     add.add_argument("--emulated", action="store_true", help="its timings are no latencies")
     add.add_argument("--user", action="store_true", help="for all projects, not only this folder")
@@ -46,13 +56,29 @@ def add_parser(commands: Commands) -> None:
 
 
 def run_add(arguments: argparse.Namespace) -> int:
+    from edgepose.devices.inventory import add_device
+
+    device = _phone_entry(arguments) if arguments.ssh is None else _ssh_entry(arguments)
+    path = add_device(device, user=arguments.user)
+    following = "doctor" if device.transport == "adb" else "trust"
+    print(f"added {device.name} to {path}; next: edgepose device {following} {device.name}")
+    return 0
+
+
+def _ssh_entry(arguments: argparse.Namespace) -> "Device":
     from edgepose.devices.device import Device
-    from edgepose.devices.inventory import add_device, parse_ssh
+    from edgepose.devices.inventory import parse_ssh
+    from edgepose.errors import UsageError
     from edgepose.targets import load_target
 
+    if arguments.target is None:
+        raise UsageError(
+            "a board that is reached by SSH needs --target",
+            hint="See which there are with `edgepose targets`.",
+        )
     load_target(arguments.target)
     place = parse_ssh(arguments.ssh)
-    device = Device(
+    return Device(
         name=arguments.name,
         target=arguments.target,
         transport="ssh",
@@ -64,9 +90,29 @@ def run_add(arguments: argparse.Namespace) -> int:
         python=arguments.python,
         emulated=arguments.emulated,
     )
-    path = add_device(device, user=arguments.user)
-    print(f"added {device.name} to {path}; next: edgepose device trust {device.name}")
-    return 0
+
+
+def _phone_entry(arguments: argparse.Namespace) -> "Device":
+    """The phone is looked at now: it says which target it is."""
+    from edgepose.deadline import Deadline
+    from edgepose.devices.device import Device
+    from edgepose.devices.phone import identify
+    from edgepose.errors import UsageError
+
+    if arguments.port or arguments.identity:
+        raise UsageError("--port and --identity are for --ssh, not for --adb")
+    asked = Device(
+        name=arguments.name,
+        target=arguments.target or "",
+        transport="adb",
+        serial=arguments.adb or None,
+        workdir=arguments.workdir,
+        python=arguments.python,
+        emulated=arguments.emulated,
+    )
+    device, phone = identify(asked, Deadline.after(_ADD_S))
+    print(f"{device.serial}: {phone}; target {device.target}")
+    return device
 
 
 def run_list(arguments: argparse.Namespace) -> int:
@@ -81,7 +127,7 @@ def run_list(arguments: argparse.Namespace) -> int:
             device.name,
             device.target + (" (emulated)" if device.emulated else ""),
             device.transport,
-            f"{device.user or ''}{'@' if device.user else ''}{device.host or '-'}",
+            f"{device.user or ''}{'@' if device.user else ''}{device.host or device.serial or '-'}",
             "pinned" if device.host_keys else "-",
         ]
         for device in devices
@@ -119,7 +165,7 @@ def run_trust(arguments: argparse.Namespace) -> int:
     keys = host_fingerprints(device)
     if not keys:
         raise UsageError(
-            f"device {device.name!r} is local: there is no host key to trust",
+            f"device {device.name!r} is not reached by SSH: there is no host key to trust",
             hint="See which devices are reached by SSH with `edgepose device list`.",
         )
     for key in keys:
@@ -163,6 +209,8 @@ def run_setup(arguments: argparse.Namespace) -> int:
     versions = setup_device(find_device(arguments.name), progress=progress)
     if arguments.json:
         print_json(versions)
-    else:
+    elif versions:
         print_table(["module", "version"], sorted(versions.items()))
+    else:
+        print("nothing to install: its runners are executables that bundles bring along")
     return 0

@@ -11,11 +11,22 @@ import sys
 from collections.abc import Sequence
 
 import edgepose
-from edgepose.cli import bench, build, device, models, recipes, report, targets, verify
+from edgepose.cli import (
+    bench,
+    build,
+    device,
+    models,
+    profile,
+    recipes,
+    report,
+    targets,
+    verify,
+    weights,
+)
 from edgepose.cli.common import print_error
 from edgepose.errors import EdgePoseError
 
-_COMMANDS = (models, targets, recipes, build, verify, device, bench, report)
+_COMMANDS = (models, targets, recipes, weights, build, verify, device, bench, profile, report)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -18,14 +18,16 @@ class Device(
 ):
     """An entry of ``devices.toml``.
 
-    ``host`` may be an alias of ``~/.ssh/config``. ``host_keys`` are pinned public keys
-    (``ssh-ed25519 AAAA…``); with one or more of them ``known_hosts`` is not consulted. There is no
-    password field: keys and the agent only. ``emulated`` marks a board whose timings say nothing.
+    ``serial`` is a phone's, as `adb devices` shows it. ``host`` may be an alias of
+    ``~/.ssh/config``. ``host_keys`` are pinned public keys (``ssh-ed25519 AAAA…``); with one or
+    more of them ``known_hosts`` is not consulted. There is no password field: keys and the agent
+    only. ``emulated`` marks a device whose timings say nothing.
     """
 
     name: str = ""
     target: str
-    transport: Literal["local", "ssh"]
+    transport: Literal["local", "ssh", "adb"]
+    serial: str | None = None
     host: str | None = None
     user: str | None = None
     port: Port | None = None
@@ -46,6 +48,10 @@ def validate(device: Device) -> Device:
         _validate_ssh(device)
     elif device.host or device.user or device.port or device.identity_file or device.host_keys:
         raise _wrong(device, "host, user, port, identity_file and host_keys are for transport ssh")
+    if device.transport == "adb":
+        _validate_adb(device)
+    elif device.serial is not None:
+        raise _wrong(device, "serial is for transport adb")
     for field, value in (("workdir", device.workdir), ("python", device.python)):
         if value is not None and (not value or not value.isprintable() or value.startswith("-")):
             raise _wrong(device, f"{field} {value!r} is not a usable path")
@@ -74,6 +80,16 @@ def _validate_ssh(device: Device) -> None:
     for key in device.host_keys:
         if not _HOST_KEY.fullmatch(key):
             raise _wrong(device, f"host key {key[:40]!r} is not of the form 'ssh-ed25519 AAAA…'")
+
+
+def _validate_adb(device: Device) -> None:
+    serial = device.serial
+    if not serial:
+        raise _wrong(device, "transport adb needs a serial")
+    if serial.startswith("-") or not serial.isprintable() or " " in serial:
+        raise _wrong(device, f"serial {serial!r} is not usable")
+    if device.workdir and not device.workdir.startswith("/"):
+        raise _wrong(device, f"workdir {device.workdir!r} must begin with /: a phone has no home")
 
 
 def _wrong(device: Device, reason: str) -> UsageError:

@@ -8,6 +8,7 @@ from edgepose.devices.check import Check
 from edgepose.devices.connect import connect, workdir_of
 from edgepose.devices.device import Device
 from edgepose.devices.facts import DeviceFacts, read_facts
+from edgepose.devices.phone_checks import check_phone
 from edgepose.devices.python import (
     Import,
     modules_of,
@@ -17,14 +18,17 @@ from edgepose.devices.python import (
 )
 from edgepose.devices.shell import script
 from edgepose.devices.transport import Transport
+from edgepose.engines import find_engine
 from edgepose.errors import (
     AuthenticationError,
     ConfigError,
     DeviceError,
     HostKeyError,
+    ToolchainError,
     UsageError,
 )
 from edgepose.recipes import load_recipe
+from edgepose.runners.toolchain import find_toolchain
 from edgepose.targets import Target, load_target
 
 _TIME_S = 120.0
@@ -64,15 +68,20 @@ def _refused(error: DeviceError) -> Check:
 def _link(device: Device) -> list[Check]:
     if device.transport == "local":
         return [Check("reachable", "PASS", "this machine")]
-    found = [Check("reachable", "PASS", f"{device.host} by SSH")]
-    if device.host_keys:
-        found.append(Check("host key", "PASS", "pinned"))
+    if device.transport == "adb":
+        found = [Check("reachable", "PASS", f"{device.serial} by adb, in state device")]
     else:
-        fix = f"edgepose device trust {device.name}"
-        found.append(Check("host key", "INFO", "known to ~/.ssh, not pinned", fix))
+        found = [Check("reachable", "PASS", f"{device.host} by SSH"), _host_key(device)]
     if device.emulated:
         found.append(Check("emulation", "INFO", "its timings say nothing about a board"))
     return found
+
+
+def _host_key(device: Device) -> Check:
+    if device.host_keys:
+        return Check("host key", "PASS", "pinned")
+    fix = f"edgepose device trust {device.name}"
+    return Check("host key", "INFO", "known to ~/.ssh, not pinned", fix)
 
 
 def _inside(
@@ -87,14 +96,21 @@ def _inside(
     host_s = (asked_s + time.time()) / 2
     writing = transport.run(script(_WRITABLE, workdir), deadline)
     reason = writing.stderr.decode(errors="replace").strip()
-    return [
+    found = [
         Check("board", "INFO", facts.model or facts.cpu or "it does not say what it is"),
         checks.check_arch(facts, target),
-        checks.check_python(facts, target, python[-1]),
+        *([checks.check_python(facts, target, python[-1])] if _python_engines(target) else []),
         checks.check_workdir(workdir, writing.returncode == 0, reason, facts),
         *_runtimes(device, transport, target, facts, python, deadline),
-        checks.check_governor(facts.sensors),
         checks.check_temperature(facts.sensors),
+    ]
+    phone = facts.sensors.phone
+    if phone:
+        # Governor and clock are not adb's to set, and phones count sleepers as load.
+        return [*found, *check_phone(phone, facts, target)]
+    return [
+        *found,
+        checks.check_governor(facts.sensors),
         checks.check_throttling(facts.sensors),
         checks.check_clock(facts, host_s),
         checks.check_load(facts),
@@ -109,9 +125,8 @@ def _runtimes(
     python: list[str],
     deadline: Deadline,
 ) -> list[Check]:
-    engines = dict.fromkeys(load_recipe(name).engine for name in target.recipes.allowed)
-    found = []
-    for engine in engines:
+    found = [_native_runner(name, target) for name in _engines(target) if find_engine(name).native]
+    for engine in _python_engines(target):
         imports: dict[str, Import] = {}
         if facts.python is not None:
             imports = try_imports(transport, python, modules_of(target, engine), deadline)
@@ -120,3 +135,20 @@ def _runtimes(
             fix = f"pip install edgepose[{engine}]"
         found.append(checks.check_runtime(engine, target, facts, imports, fix))
     return found
+
+
+def _engines(target: Target) -> list[str]:
+    return list(dict.fromkeys(load_recipe(name).engine for name in target.recipes.allowed))
+
+
+def _python_engines(target: Target) -> list[str]:
+    return [engine for engine in _engines(target) if not find_engine(engine).native]
+
+
+def _native_runner(engine: str, target: Target) -> Check:
+    """The device needs nothing for it; this host needs a compiler, once."""
+    try:
+        toolchain = find_toolchain(target.arch)
+    except ToolchainError as error:
+        return Check(f"runner {engine}", "WARNING", f"cannot be built: {error}", error.hint)
+    return Check(f"runner {engine}", "PASS", f"one executable, built here by {toolchain.version}")

@@ -1,16 +1,18 @@
 """What a board is, read with one command, for records and for the doctor."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from edgepose.deadline import Deadline
 from edgepose.devices.cache import free_kib
+from edgepose.devices.clusters import big_cores
 from edgepose.devices.cpu_names import cpu_name
 from edgepose.devices.sections import PRELUDE, integer, split_sections
 from edgepose.devices.sensors import SCRIPT as SENSORS_SCRIPT
-from edgepose.devices.sensors import Sensors, parse_sensors
+from edgepose.devices.sensors import Sensors, by_core, parse_sensors
 from edgepose.devices.shell import script, succeeded
 from edgepose.devices.transport import Transport
 from edgepose.files import sha256_bytes
@@ -44,6 +46,11 @@ show os grep '^PRETTY_NAME=' /etc/os-release
 show clock date +%s
 while [ ! -d "$workdir" ]; do workdir=$(dirname "$workdir"); done
 show disk df -Pk "$workdir"
+show android sh -c 'for name in manufacturer model; do getprop "ro.product.$name"; done
+    echo "Android $(getprop ro.build.version.release)"'
+cpu=/sys/devices/system/cpu
+show capacities grep . $cpu/cpu[0-9]*/cpu_capacity /dev/null
+show top_khz grep . $cpu/cpu[0-9]*/cpufreq/cpuinfo_max_freq /dev/null
 """
     + SENSORS_SCRIPT
     + """
@@ -98,6 +105,7 @@ class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
     """A board at one moment; what cannot be read is None, never guessed.
 
     ``machine_id`` is a hash of /etc/machine-id: equal for the same installation, and no secret.
+    ``capacities`` and ``top_khz`` are the speeds of the cores, where the kernel tells them.
     """
 
     kernel: str | None
@@ -113,6 +121,13 @@ class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
     free_disk_mib: int | None
     python: PythonFacts | None
     sensors: Sensors
+    capacities: dict[int, int] = {}
+    top_khz: dict[int, int] = {}
+
+    @property
+    def big_cores(self) -> tuple[int, ...]:
+        """All but the slowest kind; none where all are alike or the kernel does not tell."""
+        return big_cores(self.capacities, self.top_khz)
 
 
 def read_facts(
@@ -142,7 +157,7 @@ def parse_facts(text: str) -> DeviceFacts:
     return DeviceFacts(
         kernel=sections.get("kernel") or None,
         arch=sections.get("arch") or None,
-        os=sections.get("os", "").partition("=")[2].strip('"') or None,
+        os=_android(sections) or sections.get("os", "").partition("=")[2].strip('"') or None,
         model=_model(sections),
         cpu=cpu_name(sections.get("cpuinfo", "")),
         cores=integer(sections.get("cores")),
@@ -153,10 +168,19 @@ def parse_facts(text: str) -> DeviceFacts:
         free_disk_mib=None if free is None else free // 1024,
         python=_python(sections.get("python", "")),
         sensors=parse_sensors(sections),
+        capacities=by_core(sections.get("capacities", "")),
+        top_khz=by_core(sections.get("top_khz", "")),
     )
 
 
+def _android(sections: dict[str, str]) -> str | None:
+    match = re.search(r"(?m)^Android \S+$", sections.get("android", ""))
+    return match[0] if match else None
+
+
 def _model(sections: dict[str, str]) -> str | None:
+    if _android(sections):
+        return " ".join(sections["android"].splitlines()[:-1]).strip() or None
     # The device tree's strings end in NUL.
     text = sections.get("devicetree", "").replace("\0", "").strip()
     return text or " ".join(sections.get("dmi", "").split()) or None

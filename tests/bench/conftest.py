@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgepose.bundle import Bundle
+from tests.own_cache import own_cache
 from tests.tiny_bundles import build_tiny
 
 
@@ -25,5 +26,5 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder; inventory, records and what this host remembers start empty."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EDGEPOSE_RECORDS", str(tmp_path / "records"))
-    monkeypatch.setenv("EDGEPOSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGEPOSE_CACHE", own_cache(tmp_path / "cache"))
     return tmp_path

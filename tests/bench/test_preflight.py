@@ -1,14 +1,21 @@
+import re
 import time
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from edgepose.bench.preflight import HOT_C, cool_down, preflight, recorded_facts
+from edgepose.bench.place import choose_cores
+from edgepose.bench.preflight import HOT_C, cool_down, preflight, recorded_facts, why_hot
 from edgepose.bench.validity import KNOBS
 from edgepose.bundle import Bundle
+from edgepose.config import find_overlaid
 from edgepose.deadline import Deadline
 from edgepose.devices.device import Device
 from edgepose.devices.facts import DeviceFacts
 from edgepose.devices.local import LocalTransport
+from edgepose.devices.phone_sensors import PhoneSensors
 from edgepose.devices.sensors import read_sensors
 from edgepose.errors import DeviceError, DeviceFullError, RuntimeMissingError
 from tests.bench.facts import facts, python, sensors
@@ -81,3 +88,61 @@ def test_a_device_without_temperatures_or_a_cool_one_is_not_waited_for() -> None
     start = time.monotonic()
     cool_down(LocalTransport())
     assert time.monotonic() - start < 5
+
+
+def phone(status: int | None) -> PhoneSensors:
+    return PhoneSensors(
+        thermal_status=status,
+        temperatures_c={},
+        battery_percent=None,
+        battery_c=None,
+        charging=None,
+        powered=None,
+        screen_on=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, ""),
+        ({"temperatures_c": {"cpu": HOT_C - 1}}, ""),
+        ({"temperatures_c": {"cpu": HOT_C}}, "70 °C"),
+        ({"temperatures_c": {}, "phone": phone(None)}, ""),
+        ({"phone": phone(0)}, ""),
+        ({"phone": phone(1)}, "thermal status light"),
+        ({"temperatures_c": {"cpu": 80.0}, "phone": phone(2)}, "80 °C"),
+    ],
+)
+def test_hot_is_a_zone_at_the_gate_or_a_phone_that_throttles_itself(
+    changes: dict[str, Any], why: str
+) -> None:
+    assert why_hot(sensors(**changes)) == why
+
+
+PHONE = Device(name="pixel", target="snapdragon-865", transport="adb", serial="R58N")
+SPEEDS = {0: 350, 1: 350, 2: 350, 3: 350, 4: 890, 5: 890, 6: 890, 7: 1024}
+
+
+@pytest.mark.parametrize(
+    ("threads", "chosen"),
+    [(None, (4, (4, 5, 6, 7))), (1, (1, (7,))), (2, (2, (6, 7))), (5, (5, ()))],
+)
+def test_runs_go_to_the_fastest_cores_of_the_target(
+    threads: int | None, chosen: tuple[int, tuple[int, ...]]
+) -> None:
+    assert choose_cores(PHONE, facts(), threads) == chosen
+
+
+def test_where_the_target_names_no_fast_cores_the_device_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "targets").mkdir()
+    text = find_overlaid("targets")["snapdragon-865"].read_text()
+    nameless = re.sub(r"(?m)^fast_cores = .*$", "fast_cores = []", text)
+    (tmp_path / "targets" / "my-phone.toml").write_text(nameless)
+    mine = msgspec.structs.replace(PHONE, target="my-phone")
+    assert choose_cores(mine, facts(capacities=SPEEDS), None) == (4, (4, 5, 6, 7))
+    assert choose_cores(mine, facts(capacities=SPEEDS), 1) == (1, (7,))
+    assert choose_cores(mine, facts(), None) == (1, ())

@@ -13,6 +13,7 @@ from edgepose.bench.statistics import summarise
 from edgepose.bench.store import RecordStore
 from edgepose.bundle import Bundle
 from edgepose.errors import LeaseError, UsageError
+from edgepose.runners.pack import PYTHON_RUNNER
 from tests.bench.under_way import pending, runner_of, runs, wait_for
 from tests.tiny_bundles import build_tiny, with_false_golden_outputs
 
@@ -39,12 +40,13 @@ def test_a_record_of_the_paper_profile_is_whole_and_stored(
     assert min(*run.warmup_ns, *run.samples_ns) > 0
     assert run.wall_ns >= sum(run.samples_ns)
     assert run.converged is None
-    assert run.peak_rss_mib and run.peak_rss_mib > 10
+    assert run.peak_rss_mib and run.peak_rss_mib > 1
     assert record.summary == summarise([run.samples_ns])
     assert (record.model, record.target, record.device) == ("tiny", "host", "local")
     assert (record.recipe, record.engine, record.precision) == (recipe, engine, "fp32")
     assert record.bundle_id == bundle.manifest.bundle_id
-    assert record.runtime_versions.keys() == {engine, "numpy", "python"}
+    around = {"numpy", "python"} if bundle.manifest.runner == PYTHON_RUNNER else set()
+    assert record.runtime_versions.keys() == {engine, *around}
     assert record.proof.passed and record.proof.where == "local"
     assert record.facts_before["boot_id"] == BOOT_ID.read_text().strip()
     assert record.facts_after["clock_s"] >= record.facts_before["clock_s"]

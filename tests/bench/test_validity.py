@@ -195,3 +195,39 @@ def test_outputs_that_change_between_first_and_last_inference_are_noted() -> Non
     verdict = _judge([run(0), run(1, outputs_steady=False)])
     assert verdict.valid
     assert any(note.startswith("outputs not steady") for note in verdict.notes)
+
+
+def _phone(**said: Any) -> Mapping[str, Any]:
+    return {**FACTS, "phone": {"thermal_status": 0, "charging": False, **said}}
+
+
+def test_a_phone_that_is_severely_hot_after_a_process_refuses_the_measurement() -> None:
+    verdict = _judge([run(0, thermal_status=3), run(1, thermal_status=0)], _phone(), _phone())
+    assert verdict.reasons == ("throttled: the phone's thermal status was severe",)
+
+
+def test_a_phone_that_is_hot_before_or_after_all_processes_is_refused_too() -> None:
+    hot = _phone(thermal_status=4)
+    for before, after in ((hot, _phone()), (_phone(), hot)):
+        verdict = _judge(before=before, after=after)
+        assert verdict.reasons == ("throttled: the phone's thermal status was critical",)
+
+
+def test_a_warm_phone_and_one_that_is_charged_are_noted() -> None:
+    verdict = _judge([run(0, thermal_status=2), run(1)], _phone(), _phone(charging=True))
+    assert verdict.valid
+    assert verdict.notes == (
+        "warm: the phone's thermal status rose to moderate",
+        "charging: the phone's battery was charged meanwhile, which warms the phone",
+    )
+
+
+def test_a_phone_that_hides_its_thermal_status_is_noted() -> None:
+    silent = _phone(thermal_status=None, charging=None)
+    verdict = _judge(before=silent, after=silent)
+    assert verdict.valid
+    assert verdict.notes == ("the phone's thermal status is not readable",)
+
+
+def test_a_cool_phone_that_is_not_charged_needs_no_note() -> None:
+    assert _judge([run(0, thermal_status=0)] * 2, _phone(), _phone()) == Verdict(valid=True)

@@ -62,11 +62,11 @@ def test_the_users_inventory_serves_all_folders(edgepose: Edgepose) -> None:
 def test_the_doctor_examines_this_machine(edgepose: Edgepose) -> None:
     done = edgepose("device", "doctor", "local", "--json")
     checks = {check["name"]: check for check in json.loads(done.stdout)}
-    for name in ("target", "reachable", "architecture", "runtime onnxruntime", "runtime ncnn"):
+    for name in ("target", "reachable", "architecture", "runtime onnxruntime", "runner ncnn"):
         assert checks[name]["verdict"] == "PASS", checks[name]
     critical = any(check["verdict"] == "CRITICAL" for check in checks.values())
     assert done.returncode == (6 if critical else 0)
-    assert "runtime ncnn" in edgepose("device", "doctor", "local").stdout
+    assert "runner ncnn" in edgepose("device", "doctor", "local").stdout
 
 
 def test_this_machine_needs_no_setup_and_tells_its_runtimes(edgepose: Edgepose) -> None:

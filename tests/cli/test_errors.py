@@ -19,6 +19,7 @@ from edgepose.bench.store import RecordStore
 from edgepose.bundle import Bundle
 from tests.bench.under_way import result_of, runner_of, runs, wait_for
 from tests.cli.conftest import Edgepose, Finished
+from tests.own_cache import own_cache
 from tests.tiny_bundles import build_tiny, save_tiny_model, with_false_golden_outputs
 from tests.tiny_nets import make_model
 
@@ -192,7 +193,7 @@ def test_7_for_a_killed_runner_and_130_for_an_interrupted_command(
     disturb: signal.Signals,
     code: int,
 ) -> None:
-    monkeypatch.setenv("EDGEPOSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGEPOSE_CACHE", own_cache(tmp_path / "cache"))
     bundle = build_tiny(tmp_path, "slow", channels=512)
     words = ["bench", str(bundle.folder), "--profile", "paper"]
     with subprocess.Popen(

@@ -16,7 +16,10 @@ with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(Syst
 assert text.getvalue()
 print(*sys.modules)
 """
-COMMANDS = ("models", "targets", "recipes", "build", "verify", "device", "bench", "report")
+COMMANDS = (
+    *("models", "weights", "targets", "recipes", "build", "verify", "device", "bench"),
+    *("profile", "report"),
+)
 DEVICE_ACTIONS = ("add", "list", "show", "remove", "trust", "doctor", "setup")
 _HEAVY = {"torch", "numpy", "cv2", "paramiko", "onnx", "onnxruntime", "ncnn"}
 

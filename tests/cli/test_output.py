@@ -14,6 +14,7 @@ from edgepose.bundle import Bundle
 from edgepose.zoo import list_models
 from tests.bench.records import record, run
 from tests.cli.conftest import Edgepose
+from tests.own_cache import own_cache
 from tests.tiny_bundles import save_tiny_model
 
 
@@ -108,7 +109,10 @@ def test_bench_without_a_name_measures_every_bundle_of_the_devices_target(
     assert edgepose("report").stdout == done.stdout
 
 
-def test_bench_builds_what_is_missing(edgepose: Edgepose, tmp_path: Path) -> None:
+def test_bench_builds_what_is_missing(
+    edgepose: Edgepose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEPOSE_CACHE", own_cache(tmp_path / "cold"))
     words = ("--recipe", "ncnn-fp16", "--budget", "1s")
     done = edgepose("bench", save_tiny_model(tmp_path), *words)
     assert done.returncode in (0, 7), done.stderr

@@ -1,4 +1,4 @@
-"""Devices that are really there: this machine, and an OpenSSH server on loopback."""
+"""Devices that are really there: this machine, an OpenSSH server and a phone on loopback."""
 
 import os
 import subprocess
@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from edgepose.deadline import Deadline
+from edgepose.devices.adb import AdbTransport
 from edgepose.devices.local import LocalTransport
 from edgepose.devices.ssh import SshTransport
 from edgepose.devices.transport import Transport
+from tests.devices.adb_phone import PlainPhone, plain_phone
 from tests.devices.ssh_server import SSHD, SshServer
+from tests.emulation.phone_adb import ADB, AdbServer, running_adb_server
 
 
 @pytest.fixture
@@ -47,11 +50,43 @@ def ssh_transport(ssh_server: SshServer, home: Path) -> Iterator[SshTransport]:
     transport.close()
 
 
-@pytest.fixture(params=["local", "ssh"])
+@pytest.fixture(scope="session")
+def session_adb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdbServer]:
+    if ADB is None:
+        pytest.skip("adb is not installed")
+    with running_adb_server(tmp_path_factory.mktemp("adb-home")) as server:
+        yield server
+
+
+@pytest.fixture
+def adb_server(
+    session_adb_server: AdbServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[AdbServer]:
+    """A private adb server, which adb's client finds during the test; it knows no phone then."""
+    for name, value in session_adb_server.environment.items():
+        monkeypatch.setenv(name, value)
+    yield session_adb_server
+    session_adb_server.adb("disconnect")
+
+
+@pytest.fixture
+def adb_phone(
+    adb_server: AdbServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PlainPhone]:
+    with plain_phone(tmp_path_factory.mktemp("phone")) as phone:
+        yield phone
+
+
+@pytest.fixture
+def adb_transport(adb_phone: PlainPhone) -> AdbTransport:
+    return AdbTransport(adb_phone.device())
+
+
+@pytest.fixture(params=["local", "ssh", "adb"])
 def transport(request: pytest.FixtureRequest) -> Transport:
     if request.param == "local":
         return LocalTransport()
-    found: Transport = request.getfixturevalue("ssh_transport")
+    found: Transport = request.getfixturevalue(f"{request.param}_transport")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The loopback board for tests, and what happens where this machine cannot run one."""
+"""The loopback board and phone for tests, and what happens where this machine cannot run one."""
 
 import functools
 import os
@@ -14,6 +14,8 @@ from edgepose.devices.inventory import add_device
 from edgepose.devices.setup import setup_device
 from edgepose.errors import ToolchainError
 from tests.emulation.board import Board, running_board
+from tests.emulation.phone import Phone, running_phone
+from tests.emulation.phone_adb import ADB, AdbServer, running_adb_server
 from tests.emulation.requirements import EmulationError, missing_requirements
 from tests.emulation.root import prepare_root
 
@@ -71,6 +73,29 @@ def equipped(board: Board, own_places: None) -> Board:
     return board
 
 
+@pytest.fixture(scope="session")
+def adb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdbServer]:
+    """A private adb server, which adb's client finds in all tests from now on."""
+    if ADB is None:
+        if os.environ.get(REQUIRE) == "1":
+            pytest.fail(f"{REQUIRE}=1, but adb is not installed")
+        pytest.skip("adb is not installed (package adb)")
+    with (
+        running_adb_server(tmp_path_factory.mktemp("adb-home")) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        name = "ANDROID_ADB_SERVER_PORT"
+        patch.setenv(name, server.environment[name])
+        yield server
+
+
+@pytest.fixture(scope="session")
+def phone(adb_server: AdbServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Phone]:
+    """A Snapdragon 865 that all tests share: leave it running and as it was found."""
+    with running_phone(tmp_path_factory.mktemp("phone")) as phone:
+        yield phone
+
+
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with an inventory and records of its own, both empty."""
@@ -98,5 +123,17 @@ def entry(board: Board, name: str = "emu", **changes: Any) -> Device:
         "identity_file": str(board.identity_file),
         "emulated": True,
         "host_keys": (HostKey.parse(board.host_key).line,),
+    }
+    return Device(**{**fields, **changes})
+
+
+def phone_entry(phone: Phone, name: str = "emu-phone", **changes: Any) -> Device:
+    """``phone`` as a device."""
+    fields = {
+        "name": name,
+        "target": "snapdragon-865",
+        "transport": "adb",
+        "serial": phone.serial,
+        "emulated": True,
     }
     return Device(**{**fields, **changes})
