@@ -20,7 +20,15 @@ from edgepose.bundle import Bundle, judge_bundle, make_plan
 from edgepose.deadline import Deadline
 from edgepose.engines.base import Artifact, PinningEngine
 from edgepose.prove.on_host import WayToProve, lines_on_host, outputs_on_host, way_to_prove
-from edgepose.prove.rescue import LayerDrift, Limits, PinCost, Rescue, find_pins, suspects
+from edgepose.prove.rescue import (
+    LayerDrift,
+    Limits,
+    PinCost,
+    Rescue,
+    find_pins,
+    likely_pins,
+    suspects,
+)
 from edgepose.recipes import TensorGate
 from edgepose.runners.plan import Plan
 from edgepose.targets import load_target
@@ -69,7 +77,8 @@ def rescue(bundle: Bundle, artifact: Artifact, engine: PinningEngine) -> Rescue:
     until = Deadline.after(MAX_SECONDS)
     name = bundle.manifest.model.name
     _log.info("%s: the proof failed; comparing layer by layer on %s", name, patient.way.where)
-    ranking = suspects(_trace(patient), engine.pinnable(artifact))
+    drifts = _trace(patient)
+    ranking = suspects(drifts, engine.pinnable(artifact))
 
     def passes(pins: tuple[str, ...]) -> bool:
         with _pinned(patient, pins) as pinned:
@@ -79,8 +88,11 @@ def rescue(bundle: Bundle, artifact: Artifact, engine: PinningEngine) -> Rescue:
         _log.info("%s: %s in FP32: %s", name, which, "passes" if passed else "still fails")
         return passed
 
-    search = find_pins(ranking, passes, LIMITS, lambda: until.expired)
+    first = likely_pins(drifts, ranking)
+    search = find_pins(ranking, passes, LIMITS, first, lambda: until.expired)
     cost, note = None, search.reason
+    if first > LIMITS.layers and not search.pinned:
+        note += f"; by their errors, it would take about {first} or more"
     if search.pinned:
         cost, note = pin_cost(bundle, artifact, engine, search.pinned)
         engine.pin(artifact, search.pinned, artifact.folder)

@@ -8,6 +8,7 @@ from edgepose.devices.check import Check
 from edgepose.devices.connect import connect, workdir_of
 from edgepose.devices.device import Device
 from edgepose.devices.facts import DeviceFacts, read_facts
+from edgepose.devices.host_checks import check_runner
 from edgepose.devices.phone_checks import check_phone
 from edgepose.devices.python import (
     Import,
@@ -24,11 +25,9 @@ from edgepose.errors import (
     ConfigError,
     DeviceError,
     HostKeyError,
-    ToolchainError,
     UsageError,
 )
 from edgepose.recipes import load_recipe
-from edgepose.runners.toolchain import find_toolchain
 from edgepose.targets import Target, load_target
 
 _TIME_S = 120.0
@@ -125,7 +124,11 @@ def _runtimes(
     python: list[str],
     deadline: Deadline,
 ) -> list[Check]:
-    found = [_native_runner(name, target) for name in _engines(target) if find_engine(name).native]
+    found = [
+        check_runner(name, target.arch, f"runner {name}")
+        for name in _engines(target)
+        if find_engine(name).native
+    ]
     for engine in _python_engines(target):
         imports: dict[str, Import] = {}
         if facts.python is not None:
@@ -143,12 +146,3 @@ def _engines(target: Target) -> list[str]:
 
 def _python_engines(target: Target) -> list[str]:
     return [engine for engine in _engines(target) if not find_engine(engine).native]
-
-
-def _native_runner(engine: str, target: Target) -> Check:
-    """The device needs nothing for it; this host needs a compiler, once."""
-    try:
-        toolchain = find_toolchain(target.arch)
-    except ToolchainError as error:
-        return Check(f"runner {engine}", "WARNING", f"cannot be built: {error}", error.hint)
-    return Check(f"runner {engine}", "PASS", f"one executable, built here by {toolchain.version}")

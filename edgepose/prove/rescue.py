@@ -5,6 +5,7 @@ Pure: whoever calls it measures the layers (``LayerDrift``) and says whether a s
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import msgspec
 
@@ -71,31 +72,52 @@ def suspects(drifts: Sequence[LayerDrift], pinnable: Sequence[str]) -> tuple[str
     First come the layers that lose finite values, as they are executed; then the others by the harm
     that they do.
     """
-    harm = dict.fromkeys(pinnable, 0.0)
+    harm = _harms(drifts)
+    return tuple(sorted(pinnable, key=lambda name: -harm.get(name, 0.0)))
+
+
+def likely_pins(drifts: Sequence[LayerDrift], ranking: Sequence[str]) -> int:
+    """How many layers at the head of ``ranking`` must be pinned if errors add up as random ones do.
+
+    1 where finite values are lost: a single pin may mend all layers that show it.
+    """
+    harm, left = _harms(drifts), 0.0
+    if inf in harm.values():
+        return 1
+    for size in range(len(ranking), 1, -1):
+        left += harm.get(ranking[size - 1], 0.0) ** 2
+        if left > 1:  # the gate
+            return size
+    return 1
+
+
+def _harms(drifts: Sequence[LayerDrift]) -> dict[str, float]:
+    """The worst harm of each layer."""
+    harm: dict[str, float] = {}
     for layer in drifts:
-        if layer.name in harm:
-            harm[layer.name] = max(harm[layer.name], layer.harm)
-    return tuple(sorted(pinnable, key=lambda name: -harm[name]))
+        harm[layer.name] = max(harm.get(layer.name, 0.0), layer.harm)
+    return harm
 
 
 def find_pins(
     ranking: Sequence[str],
     passes: Passes,
     limits: Limits = Limits(),
+    first: int = 1,
     out_of_time: Callable[[], bool] = lambda: False,
 ) -> Search:
     """A smallest set of layers that passes, searched from the head of ``ranking``.
 
-    The head doubles until it passes; then parts are taken out, smaller and smaller ones, until no
-    single layer can go. Deterministic; no set is tried twice, and the empty one never: whoever asks
-    knows that it fails.
+    The head starts with ``first`` layers and doubles until it passes; then parts are taken out,
+    smaller and smaller ones, the least suspect first, until no single layer can go. Deterministic;
+    no set is tried twice, and the empty one never: whoever asks knows that it fails.
     """
     trials = _Trials(passes, limits.trials, out_of_time)
     try:
         if not trials.passes(tuple(ranking)):
             reason = "it fails even with every layer in single precision"
             return Search((), trials.count, False, reason)
-        head = _passing_head(ranking, trials, limits.layers)
+        head = _passing_head(ranking, trials, first, limits.layers)
     except _OutOfTrials as limit:
         return Search((), trials.count, False, str(limit))
     if not head:
@@ -138,8 +160,10 @@ class _Trials:
         return min(passed, key=len)
 
 
-def _passing_head(ranking: Sequence[str], trials: _Trials, largest: int) -> tuple[str, ...]:
-    size = 1
+def _passing_head(
+    ranking: Sequence[str], trials: _Trials, first: int, largest: int
+) -> tuple[str, ...]:
+    size = min(first, largest)
     while size < 2 * largest:
         head = tuple(ranking[: min(size, largest)])
         if trials.passes(head):
@@ -154,7 +178,7 @@ def _shrunk(pins: tuple[str, ...], trials: _Trials) -> tuple[str, ...]:
     """A part of ``pins`` of which no single layer can be taken out."""
     part = len(pins) // 2
     while part:
-        for start in range(0, len(pins), part):
+        for start in reversed(range(0, len(pins), part)):
             rest = pins[:start] + pins[start + part :]
             if trials.passes(rest):
                 pins, part = rest, min(part, len(rest) // 2) or 1

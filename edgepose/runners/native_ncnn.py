@@ -24,16 +24,17 @@ SOURCE_URL = (
     "https://files.pythonhosted.org/packages/b7/50/"
     "32b5172afe7d3e0dce410b7d8f4a5b7b84b942a0d69affbaedf669de52bc/ncnn-1.0.20261020.tar.gz"
 )
-# What no pose net needs: detectors' own layers, volumes, sequences, audio, 8-bit integers.
+# What no net of images needs: detectors' own layers, volumes, sequences (1-D convolutions alone are
+# 80 KiB), audio, 8-bit integers, and what pnnx makes of no ONNX operator.
 LEFT_OUT_LAYERS = (
     *("RNN", "LSTM", "GRU", "Embed", "RotaryEmbed", "Spectrogram", "InverseSpectrogram"),
     *("Proposal", "PriorBox", "DetectionOutput", "YoloDetectionOutput", "Yolov3DetectionOutput"),
-    *("PSROIPooling", "ROIPooling", "ROIAlign", "DeformableConv2D", "Reorg", "SPP"),
+    *("PSROIPooling", "ROIPooling", "ROIAlign", "DeformableConv2D", "SPP"),
     *("Convolution3D", "ConvolutionDepthWise3D", "Pooling3D", "Deconvolution3D"),
     *("DeconvolutionDepthWise3D", "Deconvolution1D", "DeconvolutionDepthWise1D"),
-    *("Convolution1D", "ConvolutionDepthWise1D", "Pooling1D", "CumulativeSum", "Fold", "Unfold"),
+    *("Convolution1D", "ConvolutionDepthWise1D", "CumulativeSum", "Fold", "Unfold"),
     *("LRN", "MVN", "BNLL", "StatisticsPooling", "Quantize", "Dequantize", "Requantize"),
-    *("CELU", "Shrink", "Erf", "GLU", "Diag", "CopyTo"),
+    *("GLU", "Diag", "CopyTo"),
 )
 _FLAGS = (
     "-DCMAKE_BUILD_TYPE=Release",
@@ -55,6 +56,7 @@ _FLAGS = (
 )
 _COMPILE = ("-std=c++17", "-Os", "-Wall", "-Wextra", "-ffunction-sections", "-fdata-sections")
 _LINK = ("-Wl,--gc-sections", "-Wl,-z,norelro", "-s")  # relro would pad it by a page of 64 KiB
+_RUNNER = "runner"
 _BUILD_S = 3600.0
 _RUNNERS = Path(__file__).parent
 _log = logging.getLogger(__name__)
@@ -66,7 +68,27 @@ def ncnn_runner(arch: str) -> Path:
     Raises ToolchainError, and DownloadError where the source cannot be fetched.
     """
     toolchain = find_toolchain(arch)
-    sources = sorted([*(_RUNNERS / "ncnn").glob("*.cpp"), *(_RUNNERS / "native").glob("*.cpp")])
+    place = _runner_place(toolchain)
+    if not (place / _RUNNER).is_file():
+        library = ncnn_library(toolchain)
+        _log.info("compiling the ncnn runner for %s", arch)
+        sources = sorted([*(_RUNNERS / "ncnn").glob("*.cpp"), *(_RUNNERS / "native").glob("*.cpp")])
+        with folder_atomic(place) as folder:
+            words = [*toolchain.compiler, *_COMPILE, f"-I{library / 'include'}"]
+            objects = [*map(str, sources), str(library / "lib" / "libncnn.a")]
+            flags = [*toolchain.link, *_LINK]
+            target = str(folder / _RUNNER)
+            run_tool([*words, *objects, *flags, "-o", target], "linking the runner", _BUILD_S)
+    return place / _RUNNER
+
+
+def built_ncnn_runner(toolchain: Toolchain) -> Path | None:
+    """What ``ncnn_runner`` would return, if it needed to build nothing for that."""
+    path = _runner_place(toolchain) / _RUNNER
+    return path if path.is_file() else None
+
+
+def _runner_place(toolchain: Toolchain) -> Path:
     key = fingerprint(
         {
             "library": library_key(toolchain),
@@ -74,17 +96,7 @@ def ncnn_runner(arch: str) -> Path:
             "flags": (*_COMPILE, *_LINK),
         }
     )
-    place = user_cache() / "ncnn-runner" / key
-    if not (place / "runner").is_file():
-        library = ncnn_library(toolchain)
-        _log.info("compiling the ncnn runner for %s", arch)
-        with folder_atomic(place) as folder:
-            words = [*toolchain.compiler, *_COMPILE, f"-I{library / 'include'}"]
-            objects = [*map(str, sources), str(library / "lib" / "libncnn.a")]
-            flags = [*toolchain.link, *_LINK]
-            target = str(folder / "runner")
-            run_tool([*words, *objects, *flags, "-o", target], "linking the runner", _BUILD_S)
-    return place / "runner"
+    return user_cache() / "ncnn-runner" / key
 
 
 def ncnn_library(toolchain: Toolchain) -> Path:

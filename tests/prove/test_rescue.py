@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepose.prove.rescue import LayerDrift, Limits, Search, find_pins, suspects
+from edgepose.prove.rescue import (
+    LayerDrift,
+    Limits,
+    Search,
+    find_pins,
+    likely_pins,
+    suspects,
+)
 
 LAYERS = tuple(f"layer{index}" for index in range(40))
 Pins = tuple[str, ...]
@@ -157,3 +164,38 @@ def test_the_worst_case_of_a_layer_counts_and_unpinnable_layers_do_not() -> None
 def test_a_net_smaller_than_the_limit_is_pinned_whole_where_it_must(size: int) -> None:
     layers = LAYERS[:size]
     assert find_pins(layers, needing(*layers)).pinned == layers
+
+
+def drifts_of(*harms: float) -> list[LayerDrift]:
+    return [LayerDrift(name=f"layer{index}", harm=harm) for index, harm in enumerate(harms)]
+
+
+@pytest.mark.parametrize(
+    ("harms", "size"),
+    [
+        ((5.0, 0.1, 0.1), 1),
+        ((1.5, 1.2, 0.9, 0.1), 2),
+        ((0.9, 0.9, 0.1), 1),  # 1.28 together, which is beyond the gate; 0.91 is not
+        ((0.9,) * 6, 5),
+        ((inf, inf, 3.0), 1),
+        ((0.1, 0.1), 1),  # the proof failed all the same
+    ],
+)
+def test_as_many_pins_are_likely_as_keep_random_errors_within_the_gate(
+    harms: tuple[float, ...], size: int
+) -> None:
+    assert likely_pins(drifts_of(*harms), LAYERS[: len(harms)]) == size
+
+
+def test_many_layers_that_each_do_a_little_harm_are_pinned_in_few_trials() -> None:
+    """The search begins with as many as are likely, not with one."""
+    search = find_pins(LAYERS, lambda pins: len(pins) >= 20, Limits(layers=32), first=22)
+    assert len(search.pinned) == 20
+    begun = find_pins(LAYERS, lambda pins: len(pins) >= 20, Limits(2, layers=32), first=22)
+    assert len(begun.pinned) == 22
+    assert begun.tried == 2
+
+
+def test_no_more_layers_than_the_limit_are_tried_however_many_are_likely() -> None:
+    search = find_pins(LAYERS, needing(*LAYERS), Limits(layers=16), first=30)
+    assert search == Search((), 2, False, "the 16 most suspect layers do not suffice")

@@ -55,10 +55,10 @@ class NcnnBackend:
 
     def bind(self, inputs: Dict[str, Any]) -> None:
         # ncnn has no batch axis: [1, C, H, W] becomes a Mat of C x H x W, with memory of its own.
-        self._mats = {
-            self._blob_of[name]: self._ncnn.Mat(np.ascontiguousarray(array[0])).clone()
-            for name, array in inputs.items()
-        }
+        self._mats = {}
+        for name, array in inputs.items():
+            values = np.ascontiguousarray(array[0])  # a Mat does not keep alive what it looks at
+            self._mats[self._blob_of[name]] = self._ncnn.Mat(values).clone()
 
     def infer(self) -> None:
         extractor = self._net.create_extractor()

@@ -15,12 +15,7 @@ from typing import Any, Dict, Iterable, List, Optional, Set
 
 def read_sensors() -> Dict[str, Any]:
     """One reading: ``temperatures_c`` by zone, ``clocks_mhz`` by core, ``throttled`` or None."""
-    temperatures = {}
-    for zone in sorted(glob.glob("/sys/class/thermal/thermal_zone*")):
-        value = _number(os.path.join(zone, "temp"))
-        if value is not None:
-            name = _text(os.path.join(zone, "type")) or os.path.basename(zone)
-            temperatures[name] = value / 1000.0
+    temperatures = _temperatures_c("/sys/class/thermal")
     clocks = {}
     for path in sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")):
         value = _number(path)
@@ -73,6 +68,18 @@ def _leave(cores: Set[int]) -> None:
     if cores and others:
         with contextlib.suppress(OSError):  # none of them is ours
             os.sched_setaffinity(0, others)
+
+
+def _temperatures_c(folder: str) -> Dict[str, float]:
+    temperatures: Dict[str, float] = {}
+    for zone in sorted(glob.glob(os.path.join(folder, "thermal_zone*"))):
+        value = _number(os.path.join(zone, "temp"))
+        if value is not None:
+            name = _text(os.path.join(zone, "type")) or os.path.basename(zone)
+            if name in temperatures:  # some kernels have several zones of one type
+                name += "-" + zone.rpartition("thermal_zone")[2]
+            temperatures[name] = value / 1000.0
+    return temperatures
 
 
 def _throttled() -> Optional[str]:
