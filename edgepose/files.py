@@ -1,6 +1,7 @@
 """Atomic writes and content hashes: the only way edgepose puts files on disk."""
 
 import errno
+import fcntl
 import hashlib
 import itertools
 import os
@@ -37,6 +38,22 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add ``line`` to the end of ``path`` and to the disk, alone among all processes.
+
+    The half line of a killed writer stays, on a line of its own.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # the kernel frees a dead one's
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        torn = file.read(1) not in (b"", b"\n")
+        file.write((b"\n" if torn else b"") + line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.files import folder_atomic, sha256_bytes, sha256_file, write_atomic
+from edgepose.files import append_line, folder_atomic, sha256_bytes, sha256_file, write_atomic
 
 
 class Interrupted(BaseException):
@@ -46,6 +46,36 @@ def test_write_atomic_does_not_replace_a_folder(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="taken"):
         write_atomic(tmp_path / "taken", "text")
     assert names(tmp_path) == ["taken"]
+
+
+def test_append_line_adds_behind_what_is_there(tmp_path: Path) -> None:
+    for line in (b"first", b"second"):
+        append_line(tmp_path / "a" / "lines", line)
+    assert (tmp_path / "a" / "lines").read_bytes() == b"first\nsecond\n"
+
+
+def test_append_line_leaves_a_killed_writers_half_line_on_a_line_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "lines").write_bytes(b"whole\nha")
+    append_line(tmp_path / "lines", b"next")
+    assert (tmp_path / "lines").read_bytes() == b"whole\nha\nnext\n"
+
+
+def append_many(path: Path, letter: bytes) -> None:
+    for _ in range(50):
+        append_line(path, letter * 20_000)
+
+
+def test_several_processes_append_whole_lines(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    words = [(tmp_path / "lines", letter) for letter in (b"a", b"b")]
+    writers = [context.Process(target=append_many, args=pair) for pair in words]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
+    lines = (tmp_path / "lines").read_bytes().splitlines()
+    assert sorted(lines) == [b"a" * 20_000] * 50 + [b"b" * 20_000] * 50
 
 
 def test_folder_atomic_makes_the_folder_at_the_end_of_its_block(tmp_path: Path) -> None:

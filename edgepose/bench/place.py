@@ -1,4 +1,4 @@
-"""A bundle on a device, ready to run: connected, leased, found fit, deployed."""
+"""Bundles on a device, ready to run: connected, leased, found fit, deployed."""
 
 import logging
 from collections.abc import Iterator
@@ -16,7 +16,9 @@ from edgepose.devices.device import Device
 from edgepose.devices.facts import DeviceFacts, read_facts
 from edgepose.devices.lease import Lease, held
 from edgepose.devices.python import python_command
+from edgepose.devices.setup_cuda import compile_kernels, known_compiler
 from edgepose.devices.transport import Transport
+from edgepose.engines.tvm.cuda_plan import KERNELS, SOURCE
 from edgepose.errors import UsageError
 from edgepose.runners.pack import PYTHON_RUNNER
 from edgepose.runners.result import RunResult
@@ -28,20 +30,32 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Place:
-    """``paths`` are those of the bundle's files there; ``facts`` were read at the beginning.
+class Station:
+    """A device that we reach and hold; ``facts`` were read at the beginning."""
+
+    device: Device
+    transport: Transport
+    lease: Lease
+    workdir: str
+    python: list[str]
+    facts: DeviceFacts
+
+    def run(self, run_id: str) -> RemoteRun:
+        return RemoteRun(self.transport, f"{self.workdir}/runs/{run_id}", run_id)
+
+    def read_facts(self) -> DeviceFacts:
+        return read_facts(self.transport, soon(), python=self.python, workdir=self.workdir)
+
+
+@dataclass(frozen=True)
+class Place(Station):
+    """A bundle at its station; ``paths`` are those of its files there.
 
     ``cpus`` are the cores that runs are pinned to, empty for any.
     """
 
     bundle: Bundle
-    device: Device
-    transport: Transport
-    lease: Lease
-    workdir: str
     paths: dict[str, str]
-    python: list[str]
-    facts: DeviceFacts
     threads: int
     cpus: tuple[int, ...]
 
@@ -49,9 +63,6 @@ class Place:
     def is_native(self) -> bool:
         """Whether the bundle's runner is an executable, which starts in no time."""
         return self.bundle.manifest.runner != PYTHON_RUNNER
-
-    def run(self, run_id: str) -> RemoteRun:
-        return RemoteRun(self.transport, f"{self.workdir}/runs/{run_id}", run_id)
 
     def finish(
         self, run: RemoteRun, what: str, mode: str, limit_s: float, expected_s: float, **plan: Any
@@ -72,9 +83,6 @@ class Place:
             run.stop()
             raise
 
-    def read_facts(self) -> DeviceFacts:
-        return read_facts(self.transport, soon(), python=self.python, workdir=self.workdir)
-
     def _command(self) -> list[str]:
         """What starts the bundle's runner there; a run's folder is appended."""
         runner = self.paths[self.bundle.manifest.runner]
@@ -90,28 +98,33 @@ def on_device(
     Raises UsageError, DeviceError or LeaseError.
     """
     require_target(bundle, device)
+    with at_station(device, lease_s, purpose) as station:
+        yield settle(bundle, station, threads)
+
+
+@contextmanager
+def at_station(device: Device, lease_s: float, purpose: str) -> Iterator[Station]:
+    """Hold ``device`` for the block. Raises DeviceError or LeaseError."""
     transport = connect(device, soon())
     try:
         workdir = workdir_of(device, transport, soon())
         with held(transport, workdir, lease_s, purpose, soon()) as lease:
             python = python_command(device, transport, soon())
             facts = read_facts(transport, soon(), python=python, workdir=workdir)
-            preflight(device, bundle, facts)
-            count, cpus = choose_cores(device, facts, threads)
-            yield Place(
-                bundle=bundle,
-                device=device,
-                transport=transport,
-                lease=lease,
-                workdir=workdir,
-                paths=_deploy(bundle, transport, workdir),
-                python=python,
-                facts=facts,
-                threads=count,
-                cpus=cpus,
-            )
+            yield Station(device, transport, lease, workdir, python, facts)
     finally:
         transport.close()
+
+
+def settle(bundle: Bundle, station: Station, threads: int | None) -> Place:
+    """Put ``bundle`` there. Raises DeviceError where it could not run."""
+    preflight(station.device, bundle, station.facts)
+    count, cpus = choose_cores(station.device, station.facts, threads)
+    if bundle.manifest.recipe.on_gpu:
+        paths = _deploy_for_gpu(bundle, station)
+    else:
+        paths = _deploy(bundle, station.transport, station.workdir)
+    return Place(**vars(station), bundle=bundle, paths=paths, threads=count, cpus=cpus)
 
 
 def require_target(bundle: Bundle, device: Device) -> None:
@@ -150,3 +163,15 @@ def _deploy(bundle: Bundle, transport: Transport, workdir: str) -> dict[str, str
     local = {digest: bundle.folder / name for name, digest in files.items()}
     remote = ensure_cached(transport, workdir, local, Deadline.after(_DEPLOY_S))
     return {name: remote[digest] for name, digest in files.items()}
+
+
+def _deploy_for_gpu(bundle: Bundle, station: Station) -> dict[str, str]:
+    """As ``_deploy``, and the kernels that the device's nvcc makes of the bundle's source."""
+    device, transport, workdir = station.device, station.transport, station.workdir
+    compiler = known_compiler(device, transport, workdir, soon())
+    paths = _deploy(bundle, transport, workdir)
+    _log.info("%s: compiling the kernels there, once: minutes on a small board", device.name)
+    station.lease.renew(soon())
+    sha256 = bundle.manifest.files[SOURCE]
+    kernels = compile_kernels(device, transport, workdir, compiler, paths[SOURCE], sha256)
+    return {**paths, KERNELS: kernels}

@@ -8,7 +8,7 @@ import msgspec
 
 from edgepose.bench.statistics import SAMPLES_FOR_P99
 
-ProfileName = Literal["paper", "trust", "p99"]
+ProfileName = Literal["paper", "trust", "p99", "compare"]
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +29,9 @@ TRUST = Profile(name="trust", processes=5, warmup_min=50, warmup_max=300, runs=2
 # promises them, and says so where a budget takes them away.
 P99 = Profile(name="p99", processes=5, warmup_min=50, warmup_max=300, runs=200)
 PROFILES: dict[str, Profile] = {profile.name: profile for profile in (PAPER, TRUST, P99)}
+# Of each bundle in a comparison; its processes are the blocks. The paired interval is made of block
+# medians, so that many small blocks serve better than few large ones.
+COMPARE = Profile(name="compare", processes=10, warmup_min=50, warmup_max=300, runs=50)
 DEFAULT_BUDGET_S = 300.0
 
 

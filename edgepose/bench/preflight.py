@@ -24,21 +24,10 @@ _MIN_FREE_MIB = 64  # results, outputs and logs beside the bundle's own files
 
 
 def preflight(device: Device, bundle: Bundle, facts: DeviceFacts) -> None:
-    """Raise DeviceError where a run on ``device`` could only fail: of another architecture
-    (DeviceError itself), no room (DeviceFullError), no runtime (RuntimeMissingError).
+    """Raise DeviceError where a run on ``device`` could only fail: as ``check_board`` does, and
+    RuntimeMissingError where there is no runtime.
     """
-    target = load_target(device.target)
-    if facts.arch and facts.arch != target.arch:
-        raise DeviceError(
-            f"device {device.name!r} is {facts.arch}, its target {target.name} is {target.arch}",
-            hint="Correct the target of its entry in devices.toml.",
-        )
-    if facts.free_disk_mib is not None and facts.free_disk_mib < _MIN_FREE_MIB:
-        raise DeviceFullError(
-            f"device {device.name!r} has {facts.free_disk_mib} MiB free, "
-            f"a run wants {_MIN_FREE_MIB}",
-            hint="Free some space on the device and try again.",
-        )
+    check_board(device, facts)
     if bundle.manifest.runner != PYTHON_RUNNER:
         return  # an executable that needs nothing
     engine = bundle.manifest.recipe.engine
@@ -51,6 +40,24 @@ def preflight(device: Device, bundle: Bundle, facts: DeviceFacts) -> None:
             f"device {device.name!r} lacks {' and '.join(missing)} for "
             f"Python {facts.python.version}",
             hint=fix,
+        )
+
+
+def check_board(device: Device, facts: DeviceFacts) -> None:
+    """Raise DeviceError where ``device`` is of another architecture than its target's, and
+    DeviceFullError where it has no room.
+    """
+    target = load_target(device.target)
+    if facts.arch and facts.arch != target.arch:
+        raise DeviceError(
+            f"device {device.name!r} is {facts.arch}, its target {target.name} is {target.arch}",
+            hint="Correct the target of its entry in devices.toml.",
+        )
+    if facts.free_disk_mib is not None and facts.free_disk_mib < _MIN_FREE_MIB:
+        raise DeviceFullError(
+            f"device {device.name!r} has {facts.free_disk_mib} MiB free, "
+            f"a run wants {_MIN_FREE_MIB}",
+            hint="Free some space on the device and try again.",
         )
 
 

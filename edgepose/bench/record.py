@@ -9,6 +9,7 @@ import msgspec
 
 from edgepose.bench.plan import Effort
 from edgepose.bench.statistics import Summary
+from edgepose.engines.base import Tuning
 from edgepose.prove.proof import Proof
 
 SCHEMA_VERSION: Final = 1
@@ -62,7 +63,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     ``facts_before`` and ``facts_after`` are what the device said of itself around the runs (see
     ``validity`` for the keys that are judged); ``cpus`` the cores the runs were pinned to, empty
-    for any. Where ``emulated``, no time in the record is the latency of a device.
+    for any. Where ``emulated``, no time in the record is the latency of a device. ``tuning`` is the
+    bundle's.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -83,6 +85,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     cpus: tuple[int, ...] = ()
     batch: int = 1
+    tuning: Tuning | None = None
     profile: str
     effort: Effort
     facts_before: dict[str, Any]

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist, fmean, stdev
+from functools import cache
+from statistics import fmean, stdev
 from typing import Literal
 
 import msgspec
@@ -15,10 +16,6 @@ SAMPLES_FOR_P95 = 90
 SAMPLES_FOR_P99 = 459
 
 _NS_PER_MS = 1e6
-_T_975 = (
-    *(12.706205, 4.302653, 3.182446, 2.776445, 2.570582),
-    *(2.446912, 2.364624, 2.306004, 2.262157, 2.228139),
-)  # two-sided 95 % quantiles of Student's t for 1 to 10 degrees of freedom
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,23 +92,36 @@ def quantile(ordered: Sequence[float], fraction: float) -> float:
     return ordered[below] + (position - below) * (ordered[above] - ordered[below])
 
 
-def t_interval(values: Sequence[float]) -> tuple[float, float]:
-    """95 % t-interval of the mean of two values or more."""
-    half = t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """t-interval of the mean of two values or more."""
+    half = t_quantile(len(values) - 1, confidence) * stdev(values) / math.sqrt(len(values))
     return fmean(values) - half, fmean(values) + half
 
 
-def t_quantile(degrees: int) -> float:
-    """The 0.975 quantile of Student's t with ``degrees`` of freedom, within 2e-4."""
-    if degrees <= len(_T_975):
-        return _T_975[degrees - 1]
-    z = NormalDist().inv_cdf(0.975)  # the Cornish-Fisher expansion in 1 / degrees
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return z + math.fsum(term / degrees**power for power, term in enumerate(terms, start=1))
+@cache
+def t_quantile(degrees: int, confidence: float = 0.95) -> float:
+    """The t with P(|T| <= t) = ``confidence`` for Student's T with ``degrees`` of freedom."""
+    low, high = 0.0, 1.0
+    while _t_within(high, degrees) < confidence:
+        high *= 2
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _t_within(middle, degrees) < confidence else (low, middle)
+    return high
+
+
+def _t_within(t: float, degrees: int) -> float:
+    """P(|T| <= t), by the finite series for whole degrees of freedom."""
+    angle = math.atan(t / math.sqrt(degrees))
+    odd = degrees % 2
+    term = math.cos(angle) if odd else 1.0
+    total = term if degrees > 1 else 0.0
+    for power in range(2 + odd, degrees - 1, 2):
+        term *= math.cos(angle) ** 2 * (power - 1) / power
+        total += term
+    if odd:
+        return 2 / math.pi * (angle + math.sin(angle) * total)
+    return math.sin(angle) * total
 
 
 def median_interval(ordered: Sequence[float]) -> tuple[float, float] | None:

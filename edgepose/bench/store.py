@@ -13,9 +13,11 @@ from pathlib import Path
 
 import msgspec
 
+from edgepose.bench.contest import Comparison, Race
 from edgepose.bench.index import Entry, Index
 from edgepose.bench.record import SCHEMA_VERSION, Record
 from edgepose.errors import UsageError
+from edgepose.files import append_line
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +37,12 @@ class _Head(msgspec.Struct):
 def default_folder() -> Path:
     """``./records``; ``EDGEPOSE_RECORDS`` overrides it."""
     return Path(os.environ.get("EDGEPOSE_RECORDS") or "records")
+
+
+def append_comparison(found: Comparison | Race, folder: Path | None = None) -> None:
+    """Add it, raw samples and all, to ``comparisons.jsonl`` in the folder of the records."""
+    path = (folder or default_folder()) / "comparisons.jsonl"
+    append_line(path, msgspec.json.encode(found))
 
 
 class RecordStore:

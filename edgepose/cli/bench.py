@@ -1,18 +1,22 @@
 """``edgepose bench [MODEL|BUNDLE…]``: prove on the device, time there, print the table."""
 
 import argparse
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgepose.cli.common import Commands, add_json, print_error, print_json
+from edgepose.cli.common import (
+    Commands,
+    add_json,
+    positive,
+    print_error,
+    print_json,
+    seconds,
+)
 from edgepose.errors import DeviceError, EdgePoseError, RunError, UsageError
 
 if TYPE_CHECKING:
     from edgepose.bench.record import Record
-
-_UNITS_S = {"s": 1, "m": 60, "h": 3600}
 
 
 def add_parser(commands: Commands) -> None:
@@ -32,10 +36,10 @@ def add_parser(commands: Commands) -> None:
         default="trust",
         help="how much to measure (default: trust)",
     )
-    parser.add_argument("--threads", type=_positive, metavar="N", help="default: the target's")
+    parser.add_argument("--threads", type=positive, metavar="N", help="default: the target's")
     parser.add_argument(
         "--budget",
-        type=_seconds,
+        type=seconds,
         default=300.0,
         metavar="TIME",
         help="bound on one cell's timed part, such as 90s, 5m (default) or 1h",
@@ -99,16 +103,3 @@ def _built_for(target: str, device: str) -> list[str]:
             hint=f"Name a model: `edgepose bench litepose-xs --device {device}`.",
         )
     return [str(path.parent) for path in found]
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    if not match or float(match[1]) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 5m or 1h")
-    return float(match[1]) * _UNITS_S[match[2] or "s"]

@@ -1,20 +1,41 @@
 """What several commands share: the type of argparse's sub-parsers, tables, JSON."""
 
 import argparse
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgepose.errors import EdgePoseError
 
 if TYPE_CHECKING:
+    from edgepose.devices.check import Check
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 else:
     Commands = Any
 
 
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def positive(text: str) -> int:
+    """argparse's type of a whole number from 1 on."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """argparse's type of a time such as 90s, 5m or 1h; bare numbers are seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if not match or float(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 5m or 1h")
+    return float(match[1]) * _UNITS_S[match[2] or "s"]
 
 
 def print_json(value: Any) -> None:
@@ -31,10 +52,27 @@ def print_error(error: EdgePoseError) -> None:
         print(f"hint: {error.hint}", file=sys.stderr)
 
 
+def print_notes(notes: Iterable[str]) -> None:
+    """What a measurement's verdict notes, on stderr."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     from tabulate import tabulate
 
     print(tabulate(rows, headers, tablefmt="simple", disable_numparse=True))
+
+
+def print_checks(checks: Sequence["Check"], as_json: bool) -> None:
+    """A doctor's report."""
+    if as_json:
+        print_json(checks)
+        return
+    print_table(
+        ["verdict", "check", "what was seen", "what to do"],
+        [[check.verdict, check.name, check.text, check.fix] for check in checks],
+    )
 
 
 def print_fields(fields: Sequence[tuple[str, Any]]) -> None:

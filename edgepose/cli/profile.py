@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from edgepose.cli.common import Commands, add_json, print_json, print_table
+from edgepose.cli.common import Commands, add_json, positive, print_json, print_table
 
 if TYPE_CHECKING:
     from edgepose.bench.profile import LayerProfile
@@ -13,12 +13,12 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser("profile", help="time a bundle's layers on a device, one by one")
     parser.add_argument("bundle", help="a bundle's folder")
     parser.add_argument("--device", default="local", help="a device's name (default: local)")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="default: the target's")
+    parser.add_argument("--threads", type=positive, metavar="N", help="default: the target's")
     parser.add_argument(
-        "--passes", type=_positive, default=20, metavar="N", help="over all layers (default: 20)"
+        "--passes", type=positive, default=20, metavar="N", help="over all layers (default: 20)"
     )
     parser.add_argument(
-        "--top", type=_positive, default=15, metavar="N", help="slowest layers shown (default: 15)"
+        "--top", type=positive, default=15, metavar="N", help="slowest layers shown (default: 15)"
     )
     add_json(parser)
     parser.set_defaults(run=run)
@@ -61,9 +61,3 @@ def _print(found: "LayerProfile", count: int) -> None:
     ]
     totals.append(["all", str(len(found.layers)), f"{found.total_ms:.3f}", "100.0%"])
     print_table(["type", "layers", ms.replace("median", "sum of medians,"), "share"], totals)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
-    return int(text)

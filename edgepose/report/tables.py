@@ -27,6 +27,8 @@ _HEADINGS = (
     *("model", "recipe", "threads", "device", "median ± 95 % (ms)"),
     *("min", "p90", "p95", "p99", "n", "proof", "verdict"),
 )
+# Beside the recipe: a net that was not tuned on the board says nothing of what TVM can do there.
+_TUNED = {"no": " (untuned)", "proxy": " (tuned on a proxy)", "board": ""}
 _MAX_DECIMALS = 4  # 0.1 µs, the cost of reading the clock twice
 
 
@@ -34,11 +36,13 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One record in a table. Latencies are in ms, all None where ``emulated``.
 
     A percentile is None where there are too few samples for it; ``n`` reads processes × runs.
+    ``tuned`` is ``no``, ``proxy`` or ``board``, None for an engine that does not tune.
     """
 
     record_id: str
     model: str
     recipe: str
+    tuned: str | None
     threads: int
     device: str
     emulated: bool
@@ -77,6 +81,7 @@ def _row(record: Record) -> Row:
         record_id=record.record_id,
         model=record.model,
         recipe=record.recipe,
+        tuned=record.tuning.tuned if record.tuning else None,
         threads=record.threads,
         device=record.device,
         emulated=record.emulated,
@@ -104,6 +109,11 @@ def proof_text(proof: Proof) -> str:
     return NOT_AVAILABLE if worst is None else f"tensor {worst:.0e}"
 
 
+def recipe_text(recipe: str, tuned: str | None) -> str:
+    """The recipe, and that its artifact was not tuned on the board."""
+    return f"{recipe}{_TUNED[tuned]}" if tuned else recipe
+
+
 def verdict_text(record: Record) -> str:
     """``valid``, or ``REFUSED:`` and the keyword of each reason, once."""
     if record.verdict.valid:
@@ -129,7 +139,7 @@ def _count(runs: Sequence[RunSamples]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    head = (row.model, row.recipe, str(row.threads), row.device)
+    head = (row.model, recipe_text(row.recipe, row.tuned), str(row.threads), row.device)
     return (*head, *_latency_cells(row), row.n, row.proof, row.verdict)
 
 

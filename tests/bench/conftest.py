@@ -26,5 +26,6 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder; inventory, records and what this host remembers start empty."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EDGEPOSE_RECORDS", str(tmp_path / "records"))
+    monkeypatch.setenv("EDGEPOSE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("EDGEPOSE_CACHE", own_cache(tmp_path / "cache"))
     return tmp_path

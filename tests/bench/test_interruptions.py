@@ -21,6 +21,7 @@ from tests.bench.under_way import (
     result_of,
     runner_of,
     runs,
+    samples_in,
     wait_for,
 )
 
@@ -75,11 +76,6 @@ def test_the_same_command_re_attaches_to_the_runs_of_one_that_was_killed(
     assert record.runs[2].started_at > killed_at
     assert not list(runs().iterdir())
     assert not pending()
-
-
-def samples_in(result: Path) -> tuple[int, ...]:
-    lines = map(json.loads, result.read_bytes().splitlines())
-    return next(tuple(line["ns"]) for line in lines if line["kind"] == "samples")
 
 
 def test_an_interrupted_command_takes_its_runner_along(slow: Bundle) -> None:

@@ -1,5 +1,6 @@
 """Watch a measurement on this machine from outside, and disturb it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -72,3 +73,8 @@ def result_of(name: str) -> Path | None:
 def is_whole(path: Path | None) -> Path | None:
     """``path`` if the result there has its footer."""
     return path if path and b'"kind": "footer"' in path.read_bytes() else None
+
+
+def samples_in(result: Path) -> tuple[int, ...]:
+    lines = map(json.loads, result.read_bytes().splitlines())
+    return next(tuple(line["ns"]) for line in lines if line["kind"] == "samples")
