@@ -34,7 +34,7 @@ def download(
     """
     with _on_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone_in(path.parent):
+    with alone_in(path.parent):
         if path.is_file() and _matches(path, sha256_prefix):
             return
         part = _Part(path)
@@ -193,8 +193,8 @@ def _on_disk(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Alone among all processes; the kernel frees a dead one's lock."""
+def alone_in(folder: Path) -> Iterator[None]:
+    """Alone among all processes in an existing folder; the kernel frees a dead one's lock."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:

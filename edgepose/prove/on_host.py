@@ -2,7 +2,6 @@
 
 import logging
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.errors import BuildError, RunError
+from edgepose.errors import BuildError, RunError, ToolchainError
+from edgepose.prove.emulation import emulate_dynamic, find_emulator
 from edgepose.recipes import Recipe
 from edgepose.runners.pack import PYTHON_RUNNER, python_runner
 from edgepose.runners.plan import Plan
@@ -22,8 +22,9 @@ from edgepose.runners.result import RunResult, read_result
 from edgepose.targets import Target
 
 _TIMEOUT_S = 3600
-_EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
 _EMULATED_CPU = "cortex-a76"  # the oldest with half-precision arithmetic that the emulator knows
+_COMPILED = "tvm"  # the engine whose artifacts are machine code: nothing here stands in for it
+_GPU_ON_CPU = "edgepose.engines.tvm.cuda_on_host"
 _log = logging.getLogger(__name__)
 
 
@@ -39,16 +40,30 @@ class WayToProve(NamedTuple):
 
 
 def way_to_prove(runner: Path, target: Target, recipe: Recipe) -> WayToProve:
-    """How a bundle's outputs are best computed on this host."""
+    """How a bundle's outputs are best computed on this host.
+
+    Raises ToolchainError for machine code of another CPU where the emulator is missing.
+    """
+    if recipe.on_gpu:
+        stand_in = (sys.executable, "-m", _GPU_ON_CPU)
+        return WayToProve(stand_in, "GPU kernels compiled for this host's CPU", emulated=True)
     if runner.name != PYTHON_RUNNER and target.arch == platform.machine():
         return WayToProve((str(runner),), "this host")
+    if recipe.engine == _COMPILED:
+        if target.arch != "aarch64":
+            raise ToolchainError(
+                f"this host of {platform.machine()} cannot run what is compiled for {target.arch}",
+                hint=f"Build and verify it on a host of {target.arch}.",
+            )
+        command, cpu = emulate_dynamic(target.cpu.llvm)
+        return WayToProve((*command, str(runner)), f"{cpu} emulated on this host", emulated=True)
     has_halves = (
         runner.name != PYTHON_RUNNER
         and bool(recipe.options.get("fp16_storage"))
         and "asimdhp" in target.cpu.isa
     )
     if has_halves:
-        emulator = next(filter(None, map(shutil.which, _EMULATORS)), None)
+        emulator = find_emulator()
         if emulator:
             command = (emulator, "-cpu", _EMULATED_CPU, str(runner))
             return WayToProve(command, f"{_EMULATED_CPU} emulated on this host", emulated=True)

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,13 +16,15 @@ from edgepose.errors import ToolchainError
 _GNU_PREFIX = {"aarch64": "aarch64-linux-gnu-", "x86_64": "x86_64-linux-gnu-"}
 _ANDROID_API = "24"
 _ZIG = "edgepose.runners.zig"
+_OLDEST_GLIBC = "2.17"  # older than any system with a 64-bit ARM
 
 
 @dataclass(frozen=True)
 class Toolchain:
-    """A C++ compiler that makes executables for ``arch`` which need no library on the device.
+    """A C++ compiler that makes executables for ``arch``.
 
-    ``cmake`` are the arguments that make CMake use it, ``link`` those of the last step.
+    ``cmake`` are the arguments that make CMake use it (none where CMake plays no part), ``link``
+    those of the last step.
     """
 
     name: str
@@ -33,11 +36,24 @@ class Toolchain:
 
 
 def find_toolchain(arch: str) -> Toolchain:
-    """The best toolchain on this host for ``arch`` (``aarch64`` or ``x86_64``).
+    """The best one here for executables that need no library on the device.
 
-    Raises ToolchainError that says what to install.
+    ``arch`` is ``aarch64`` or ``x86_64``. Raises ToolchainError that says what to install.
     """
-    for find in (_ndk, _gnu, _zig):
+    return _first((_ndk, _gnu, _zig), arch)
+
+
+def find_dynamic_toolchain(arch: str) -> Toolchain:
+    """The best one here for executables that open shared libraries, as only dynamic ones can.
+
+    They need the device's glibc: 2.17 or newer from zig, about this host's own from Debian's
+    compilers. Raises ToolchainError as above.
+    """
+    return _first((_zig_dynamic, _gnu_dynamic), arch)
+
+
+def _first(finders: Iterable[Callable[[str], Toolchain | None]], arch: str) -> Toolchain:
+    for find in finders:
         found = find(arch)
         if found:
             return found
@@ -72,11 +88,22 @@ def run_tool(words: list[str], doing: str, timeout_s: float) -> str:
     return done.stdout
 
 
+def _gnu_compiler(arch: str) -> str | None:
+    found = shutil.which(f"{_GNU_PREFIX[arch]}g++")
+    return found or (shutil.which("g++") if arch == platform.machine() else None)
+
+
+def _gnu_dynamic(arch: str) -> Toolchain | None:
+    found = _gnu_compiler(arch)
+    if not found:
+        return None
+    # The device's libstdc++ may be older than this compiler's.
+    link = ("-static-libstdc++", "-static-libgcc", "-ldl", "-pthread")
+    return Toolchain("gnu", arch, _version([found]), (found,), (), link)
+
+
 def _gnu(arch: str) -> Toolchain | None:
-    prefix = _GNU_PREFIX[arch]
-    found = shutil.which(f"{prefix}g++") or (
-        shutil.which("g++") if arch == platform.machine() else None
-    )
+    prefix, found = _GNU_PREFIX[arch], _gnu_compiler(arch)
     if not found or not shutil.which(f"{prefix}gcc"):
         return None
     cmake = (
@@ -117,6 +144,13 @@ def _ndk(arch: str) -> Toolchain | None:
     return Toolchain("ndk", arch, _version([compiler]), (compiler,), cmake, link)
 
 
+def _zig_dynamic(arch: str) -> Toolchain | None:
+    if find_spec("ziglang") is None:
+        return None
+    compiler = (sys.executable, "-m", _ZIG, f"{arch}-linux-gnu.{_OLDEST_GLIBC}", "c++")
+    return Toolchain("zig", arch, _zig_version(), compiler, (), ("-ldl", "-pthread"))
+
+
 def _zig(arch: str) -> Toolchain | None:
     if find_spec("ziglang") is None:
         return None
@@ -145,8 +179,11 @@ def _zig(arch: str) -> Toolchain | None:
     # zig has no OpenMP library; ncnn brings a small one of its own.
     cmake += ["-DNCNN_OPENMP=ON", "-DNCNN_SIMPLEOMP=ON"]
     compiler = (sys.executable, "-m", _ZIG, target, "c++")
-    version = _version([sys.executable, "-m", "ziglang", "version"], argument=None)
-    return Toolchain("zig", arch, f"zig {version}", compiler, tuple(cmake), ("-static",))
+    return Toolchain("zig", arch, _zig_version(), compiler, tuple(cmake), ("-static",))
+
+
+def _zig_version() -> str:
+    return "zig " + _version([sys.executable, "-m", "ziglang", "version"], argument=None)
 
 
 def _version(words: list[str], argument: str | None = "--version") -> str:

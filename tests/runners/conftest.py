@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from edgepose.bundle import Bundle, make_plan
 from edgepose.files import sha256_file
 from edgepose.runners.pack import PYTHON_RUNNER, python_runner
+from tests.tiny_bundles import build_tiny
 
 Finished = subprocess.CompletedProcess[str]
 Run = Callable[..., tuple[Finished, Path]]
@@ -23,6 +26,7 @@ RUNNERS = {
     "python-onnxruntime": "onnxruntime-fp32",
     "python-ncnn": "ncnn-fp32",
     "native-ncnn": "ncnn-fp32",
+    "native-tvm": "tvm-autoscheduler",
 }
 QUICK = {"warmup_min": 3, "warmup_max": 3, "runs": 5}
 
@@ -88,10 +92,12 @@ def bundle(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Bundle:
     """A small net's bundle for each runner; alter only copies of it."""
+    if request.param == "native-tvm" and find_spec("tvm") is None:
+        pytest.skip("tvm is not installed")
     built = tiny_bundle(RUNNERS[request.param])
     if request.param == "python-ncnn":
         return with_python_runner(built, tmp_path_factory.mktemp(request.param) / "bundle")
-    assert (built.manifest.runner == "runner") == (request.param == "native-ncnn")
+    assert (built.manifest.runner == "runner") == request.param.startswith("native")
     return built
 
 
@@ -99,6 +105,18 @@ def bundle(
 def native(tiny_bundle: Callable[[str], Bundle]) -> Bundle:
     """The small net's bundle for the native runner."""
     return tiny_bundle("ncnn-fp32")
+
+
+@pytest.fixture(scope="session")
+def tiny_tvm_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]:
+    """A function from a target's name to the small net as TVM compiles it for that, untuned."""
+    folder = tmp_path_factory.mktemp("tiny-tvm")
+
+    @cache
+    def bundle(target: str) -> Bundle:
+        return build_tiny(folder, target, target=target, recipe="tvm-autoscheduler")
+
+    return bundle
 
 
 def with_python_runner(bundle: Bundle, folder: Path) -> Bundle:

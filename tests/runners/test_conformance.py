@@ -17,7 +17,8 @@ from edgepose.runners.pack import PYTHON_RUNNER
 from edgepose.runners.result import read_result
 from tests.runners.conftest import Run, assert_fails, lines_of, runner_of, start, write_plan
 
-ENGINES = {"onnxruntime-fp32": "onnxruntime", "ncnn-fp32": "ncnn"}
+ENGINES = {"onnxruntime-fp32": "onnxruntime", "ncnn-fp32": "ncnn", "tvm-autoscheduler": "tvm"}
+TVM_LIBRARIES = {"libtvm_ffi.so", "libtvm_runtime.so"}
 
 
 def kinds(folder: Path) -> list[str]:
@@ -53,7 +54,9 @@ def test_the_header_says_what_runs_where(bundle: Bundle, run: Run) -> None:
     assert header["load_ms"] > 0
     assert 0 <= age.total_seconds() < 120
     around = set() if native else {"numpy", "python"}
-    assert set(header["versions"]) == {ENGINES[bundle.manifest.recipe.name], *around}
+    engine = ENGINES[bundle.manifest.recipe.name]
+    around |= TVM_LIBRARIES if engine == "tvm" else set()
+    assert set(header["versions"]) == {engine, *around}
     assert header["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
@@ -227,9 +230,27 @@ def test_an_inference_that_fails_ends_with_15(bundle: Bundle, tmp_path: Path) ->
     done = start(runner_of(copy), tmp_path)
     # ncnn takes any size, and then gives outputs of another one.
     engine = ENGINES[bundle.manifest.recipe.name]
-    message = {"onnxruntime": "INVALID_ARGUMENT", "ncnn": "converted wrongly"}[engine]
+    message = {
+        "onnxruntime": "INVALID_ARGUMENT",
+        "ncnn": "converted wrongly",
+        "tvm": "shape",
+    }[engine]
     assert_fails(done, tmp_path, 15, message)
     assert kinds(tmp_path)[0] == "header"
+
+
+@pytest.mark.parametrize("side", ["inputs", "outputs"])
+def test_a_golden_tensor_that_the_model_has_not_ends_with_10(
+    bundle: Bundle, tmp_path: Path, side: str
+) -> None:
+    if bundle.manifest.runner == PYTHON_RUNNER:
+        pytest.skip("the Python runner takes what the runtime says")
+    plan = write_plan(bundle, tmp_path, "prove")
+    (path,) = plan["golden"][0][side].values()
+    plan["golden"][0][side]["another"] = path
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    done = start(runner_of(bundle), tmp_path)
+    assert_fails(done, tmp_path, 10, f"the model has no {side[:-1]} 'another'")
 
 
 def test_profile_times_every_layer_in_every_pass(bundle: Bundle, run: Run) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from edgepose.bundle import Bundle
+from edgepose.runners.python.sensors import _temperatures_c
 from edgepose.runners.result import read_result
 from tests.runners.conftest import Run, command_of, runner_of, write_plan
 
@@ -125,3 +126,20 @@ def test_where_there_is_nothing_to_read_the_process_ends_at_once(
         pytest.skip("this machine has sensors")
     assert subprocess.run(words, timeout=30).returncode == 0
     assert (tmp_path / "s").read_bytes() == b""
+
+
+def test_thermal_zones_of_one_type_are_kept_apart(tmp_path: Path) -> None:
+    zones = [("cpu-thermal", "51000"), ("gpu", "40500"), ("cpu-thermal", "53000"), ("", "9000")]
+    for number, (kind, milli) in enumerate(zones):
+        zone = tmp_path / f"thermal_zone{number}"
+        zone.mkdir()
+        (zone / "temp").write_text(milli + "\n")
+        if kind:
+            (zone / "type").write_text(kind + "\n")
+    (tmp_path / "thermal_zone7").mkdir()  # one that cannot be read
+    assert _temperatures_c(str(tmp_path)) == {
+        "cpu-thermal": 51.0,
+        "gpu": 40.5,
+        "cpu-thermal-2": 53.0,
+        "thermal_zone3": 9.0,
+    }

@@ -12,7 +12,13 @@ from edgepose.errors import ToolchainError
 from edgepose.places import user_cache
 from edgepose.runners import native_ncnn, toolchain
 from edgepose.runners.native_ncnn import check_half_precision, library_key, ncnn_runner
-from edgepose.runners.toolchain import Toolchain, find_toolchain, require_cmake, run_tool
+from edgepose.runners.toolchain import (
+    Toolchain,
+    find_dynamic_toolchain,
+    find_toolchain,
+    require_cmake,
+    run_tool,
+)
 
 TOOL = Toolchain("gnu", "aarch64", "g++ 12.2", ("g++",), ("-DX=1",), ("-static",))
 
@@ -137,3 +143,25 @@ def test_the_runner_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ncnn_runner(machine) == first
     assert first.stat().st_mtime_ns == stamp
     assert first.is_relative_to(user_cache())
+
+
+def test_programs_that_open_libraries_are_zig_s_where_it_is(
+    only_these: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("aarch64-linux-gnu-g++", "aarch64-linux-gnu-gcc"):
+        fake_program(only_these, name, "g++ (Debian) 12.2.0")
+    debians = find_dynamic_toolchain("aarch64")
+    assert debians.name == "gnu"
+    assert "-static" not in debians.link
+    assert {"-static-libstdc++", "-static-libgcc"} < set(debians.link)
+    monkeypatch.setattr(toolchain, "find_spec", lambda name: name == "ziglang")
+    monkeypatch.setattr(toolchain, "_zig_version", lambda: "zig 0.17.1")
+    zigs = find_dynamic_toolchain("aarch64")
+    assert zigs.name == "zig"
+    assert "aarch64-linux-gnu.2.17" in zigs.compiler
+    assert find_toolchain("aarch64").name == "gnu"
+
+
+def test_without_a_compiler_for_such_programs_the_fix_is_named(only_these: Path) -> None:
+    with pytest.raises(ToolchainError, match="no C\\+\\+ compiler for aarch64"):
+        find_dynamic_toolchain("aarch64")

@@ -134,6 +134,18 @@ Plan plan_from_bundle(const std::string& folder, const std::string& mode) {
     return plan;
 }
 
+void check_engine(const Plan& plan, const std::string& engine) {
+    if (plan.engine != engine) {
+        throw Failure(kBadPlan, "this runner has no engine '" + plan.engine + "'");
+    }
+}
+
+const std::string& artifact_file(const Plan& plan, const std::string& name) {
+    const auto found = plan.artifact.find(name);
+    if (found == plan.artifact.end()) throw Failure(kBadPlan, "the artifact lacks " + name);
+    return found->second;
+}
+
 void check_files(const Plan& plan) {
     for (const auto& [path, expected] : plan.sha256) {
         if (sha256_file(path) != expected) {

@@ -53,6 +53,12 @@ Plan read_plan(const std::string& folder);
 // A plan of the papers' protocol (50 + 200) for the bundle in `folder`; throws Failure.
 Plan plan_from_bundle(const std::string& folder, const std::string& mode);
 
+// Throws Failure(kBadPlan) unless the plan is for `engine`.
+void check_engine(const Plan& plan, const std::string& engine);
+
+// Path of the artifact's file `name`; throws Failure(kBadPlan).
+const std::string& artifact_file(const Plan& plan, const std::string& name);
+
 // Throws Failure(kCorruptFile) unless every file of the plan has its hash.
 void check_files(const Plan& plan);
 

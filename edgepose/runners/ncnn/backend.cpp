@@ -98,10 +98,10 @@ public:
         for (const auto& [tensor, blob] : plan.options.at("blobs").object()) {
             blob_of_[tensor] = blob.string();
         }
-        if (net_.load_param(file_of(plan, "model.ncnn.param").c_str())) {
+        if (net_.load_param(artifact_file(plan, "model.ncnn.param").c_str())) {
             throw Failure(kLoadFailed, "ncnn refuses model.ncnn.param");
         }
-        if (net_.load_model(file_of(plan, "model.ncnn.bin").c_str())) {
+        if (net_.load_model(artifact_file(plan, "model.ncnn.bin").c_str())) {
             throw Failure(kLoadFailed, "ncnn refuses model.ncnn.bin");
         }
     }
@@ -112,7 +112,7 @@ public:
 
     void bind(const Tensors& inputs) override {
         inputs_.clear();
-        for (const auto& [name, tensor] : inputs) inputs_[blob_of_.at(name)] = to_mat(tensor);
+        for (const auto& [name, tensor] : inputs) inputs_[blob_named(name)] = to_mat(tensor);
     }
 
     void infer() override {
@@ -120,7 +120,7 @@ public:
         feed(extractor);
         results_.resize(outputs_.size());
         for (size_t i = 0; i < outputs_.size(); ++i) {
-            extract(extractor, blob_of_.at(outputs_[i].name), results_[i]);
+            extract(extractor, blob_named(outputs_[i].name), results_[i]);
         }
     }
 
@@ -215,7 +215,7 @@ private:
         std::map<std::string, Drift> drifts;
         for (const TensorSpec& output : outputs_) {
             ncnn::Mat mat;
-            extract(extractor, blob_of_.at(output.name), mat);
+            extract(extractor, blob_named(output.name), mat);
             drifts[output.name] = tensor_drift(wanted.at(output.name), to_tensor(mat, output));
         }
         return drifts;
@@ -231,12 +231,10 @@ private:
         return mat;
     }
 
-    static const std::string& file_of(const Plan& plan, const char* name) {
-        const auto found = plan.artifact.find(name);
-        if (found == plan.artifact.end()) {
-            throw Failure(kBadPlan, std::string("the artifact lacks ") + name);
-        }
-        return found->second;
+    const std::string& blob_named(const std::string& tensor) const {
+        const auto found = blob_of_.find(tensor);
+        if (found != blob_of_.end()) return found->second;
+        throw Failure(kBadPlan, "the options name no blob for the tensor '" + tensor + "'");
     }
 
     void feed(ncnn::Extractor& extractor) const {
