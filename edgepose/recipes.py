@@ -49,6 +49,11 @@ class Recipe(_Data, frozen=True, kw_only=True):
     safer: tuple[str, ...] = ()
     name: str = ""
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether its kernels are CUDA's, which the device itself must compile."""
+        return self.options.get("device") == "cuda"
+
 
 def list_recipes() -> list[str]:
     """Names of all recipes: shipped, the user's and the project's."""

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from edgepose.config import find_overlaid, load_toml, pick
+from edgepose.errors import UsageError
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 
@@ -23,7 +24,8 @@ class _Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Cpu(_Data, frozen=True, kw_only=True):
     """``fast_cores`` are the indices of the big cluster, which a benchmark uses.
 
-    ``threads`` is how many it uses unless told; None is all fast cores.
+    ``threads`` is how many it uses unless told; None is all fast cores. ``llvm`` is the compiler's
+    name of the CPU, ``vector_bits`` the width of its vector registers.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Cpu(_Data, frozen=True, kw_only=True):
     threads: Positive | None = None
     isa: tuple[str, ...] = ()
     max_clock_mhz: int | None = None
+    llvm: str | None = None
+    vector_bits: Literal[128, 256, 512] | None = None
 
 
 class Gpu(_Data, frozen=True, kw_only=True):
@@ -110,6 +114,17 @@ def load_target(name: str) -> Target:
     return _detect_host(target) if target.kind == "host" else target
 
 
+def cuda_arch(target: Target) -> str:
+    """nvcc's name of the target's GPU, such as ``sm_53``. Raises UsageError without CUDA."""
+    gpu = target.gpu
+    if gpu is None or gpu.api != "cuda" or gpu.compute_capability is None:
+        raise UsageError(
+            f"target {target.name!r} names no GPU for CUDA",
+            hint="Use a recipe for the CPU, or give its [gpu] table a compute_capability.",
+        )
+    return f"sm_{gpu.compute_capability.replace('.', '')}"
+
+
 def targets_of_soc(names: Iterable[str]) -> list[str]:
     """Targets that list one of these names of a chip, in any case."""
     wanted = {name.lower() for name in names}
@@ -124,16 +139,22 @@ def _detect_host(target: Target) -> Target:
     usable = sorted(os.sched_getaffinity(0))
     flags = info.get("flags", info.get("Features", "")).split()
     notable = ("avx2", "avx512f", "avx512_vnni", "fma", "asimd", "asimdhp", "asimddp", "i8mm")
+    arch: Literal["x86_64", "aarch64"] = (
+        "aarch64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
+    )
+    llvm, vector_bits = _compiler_name(arch, set(flags))
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return msgspec.structs.replace(
         target,
-        arch="aarch64" if platform.machine() in ("aarch64", "arm64") else "x86_64",
+        arch=arch,
         cpu=Cpu(
             name=info.get("model name", platform.processor() or "unknown"),
             cores=len(usable),
             fast_cores=tuple(usable),
             threads=target.cpu.threads,
             isa=tuple(flag for flag in notable if flag in flags),
+            llvm=llvm,
+            vector_bits=vector_bits,
         ),
         memory_mib=pages // 2**20,
         system=System(
@@ -142,6 +163,20 @@ def _detect_host(target: Target) -> Target:
             python=platform.python_version(),
         ),
     )
+
+
+def _compiler_name(arch: str, flags: set[str]) -> tuple[str, Literal[128, 256, 512]]:
+    """LLVM's name of this machine's CPU and its vectors' width.
+
+    x86-64 has levels, which say all that single precision needs to know.
+    """
+    if arch == "aarch64":
+        return "generic", 128
+    if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= flags:
+        return "x86-64-v4", 512
+    if {"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"} <= flags:
+        return "x86-64-v3", 256
+    return "x86-64-v2" if "sse4_2" in flags else "x86-64", 128
 
 
 def _cpuinfo(path: Path) -> Mapping[str, str]:

@@ -157,3 +157,14 @@ def test_an_unknown_key_in_a_target_names_the_valid_ones(own_folder: Path) -> No
     with pytest.raises(ConfigError, match=r"unknown key 'fast_core' in \[cpu\].*fast_cores") as e:
         load_target("mine")
     assert e.value.hint == "Did you mean 'fast_cores'?"
+
+
+def test_a_shipped_target_that_allows_tvm_names_its_cpu_for_the_compiler(target: Target) -> None:
+    allows = any(recipe_for(target, name).engine == "tvm" for name in target.recipes.allowed)
+    named = target.cpu.llvm is not None and target.cpu.vector_bits is not None
+    assert named == allows
+
+
+def test_phones_do_not_get_libraries_for_glibc(target: Target) -> None:
+    if target.kind == "phone":
+        assert all(recipe_for(target, name).engine != "tvm" for name in target.recipes.allowed)

@@ -6,7 +6,8 @@ from typing import cast
 from edgepose.engines.base import Engine
 from edgepose.errors import ToolchainError
 
-_MODULES = {"onnxruntime": "onnxruntime", "ncnn": "ncnn"}
+_MODULES = {"onnxruntime": "onnxruntime", "ncnn": "ncnn", "tvm": "tvm.engine"}
+ENGINES = tuple(_MODULES)
 
 
 def find_engine(name: str) -> Engine:

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,15 +27,38 @@ class ToolStatus:
     fix: str = ""
 
 
+class Tuning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How far an artifact was tuned: on the board, by a stand-in for it (``proxy``), or not.
+
+    ``tuned_share`` is the share of the net's floating-point operations in kernels with a record.
+    ``trials`` and ``records_sha256`` are those of the database, None without one. Where
+    ``emulated``, the board was an emulated one, whose times say nothing.
+    """
+
+    tuned: Literal["no", "proxy", "board"]
+    tuner: str
+    tvm_version: str
+    trials: int | None
+    records_sha256: str | None
+    tasks: int
+    tuned_tasks: int
+    tuned_share: float
+    emulated: bool = False
+
+
 @dataclass(frozen=True)
 class Artifact:
-    """What an engine produced: files in ``folder``, and what a runner must know to load them."""
+    """What an engine produced: files in ``folder``, and what a runner must know to load them.
+
+    ``tuning`` is None for an engine that does not tune.
+    """
 
     folder: Path
     files: tuple[str, ...]
     options: Mapping[str, Any]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    tuning: Tuning | None = None
 
 
 class Session(Protocol):
@@ -95,4 +119,13 @@ class PinningEngine(Protocol):
 
     def exact_options(self, artifact: Artifact) -> Mapping[str, Any]:
         """Load options that make all of ``artifact`` compute in single precision."""
+        ...
+
+
+@runtime_checkable
+class TuningEngine(Protocol):
+    """An engine whose artifacts depend on tuning records that lie on this host."""
+
+    def records_key(self, graph_hash: str, target: Target) -> str | None:
+        """Hash of the records that ``compile`` would use now; None without any."""
         ...

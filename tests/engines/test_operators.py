@@ -115,7 +115,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:Constant folding:UserWarning")
-@pytest.mark.parametrize("recipe", ["onnxruntime-fp32", "ncnn-fp32"])
+@pytest.mark.parametrize("recipe", ["onnxruntime-fp32", "ncnn-fp32", "tvm-autoscheduler"])
 @pytest.mark.parametrize("name", NETS)
 def test_an_operator_of_the_zoo_computes_what_torch_computes(
     load_onnx: Load, tmp_path: Path, name: str, recipe: str

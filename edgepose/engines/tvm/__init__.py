@@ -1,0 +1,1 @@
+"""TVM on the CPU: ONNX through Relax to a shared library, tuned by MetaSchedule."""

@@ -1,0 +1,192 @@
+"""Where tuning records lie, which are the best for a net on a target. Imports no tvm.
+
+A database is a folder ``<graph hash>/<target>/tvm-<version>/<origin>`` with TVM's two files and
+``about.json``: the user's own below the user's data, what ships with edgepose in ``tuning``, where
+each folder is a zip file, a tenth of its size.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from zipfile import BadZipFile
+from zipfile import Path as ZipPath
+
+import msgspec
+
+from edgepose.config import load_json
+from edgepose.engines.tvm.record_lines import Folder, RecordLines, read_lines, thin, write_lines
+from edgepose.errors import ConfigError, RecordsError
+from edgepose.files import write_atomic
+from edgepose.fingerprint import package_version
+from edgepose.places import shipped, user_data
+
+Origin = Literal["board", "proxy"]
+
+SCHEMA_VERSION = 1
+ABOUT = "about.json"
+_ORIGINS: tuple[Origin, ...] = ("board", "proxy")
+_log = logging.getLogger(__name__)
+
+
+class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``about.json``. ``targets`` are all that the records serve: a proxy may serve several.
+
+    ``block`` is the number of channels side by side that the net was lowered for; ``sha256`` that
+    of the content (``RecordLines.sha256``), None while the database still grows. Where
+    ``emulated``, the times were taken under emulation and say nothing of the board's.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    model: str
+    graph_hash: str
+    targets: tuple[str, ...]
+    block: int
+    tvm_version: str
+    origin: Origin
+    trials: int
+    failed: int
+    devices: tuple[str, ...]
+    emulated: bool = False
+    created_at: str
+    edgepose_version: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Records:
+    """The best trial of each task in ``folder``; ``sha256`` is the hash of these alone."""
+
+    folder: Folder
+    about: About
+    best: RecordLines
+    trials: int
+    failed: int
+
+    @property
+    def sha256(self) -> str:
+        return self.best.sha256
+
+    @property
+    def key(self) -> str:
+        """The same for records that make the same artifact and the same manifest."""
+        return f"{self.about.origin}:{self.trials}:{self.about.emulated}:{self.sha256}"
+
+    def write(self, folder: Path) -> None:
+        """Write the best trials into ``folder``, for TVM to read: the original may still grow."""
+        write_lines(self.best, folder)
+
+
+def tvm_version() -> str:
+    """Version of the installed TVM, or an empty text."""
+    return package_version("apache-tvm") or ""
+
+
+def records_folder(graph_hash: str, target: str, origin: Origin, root: Path | None = None) -> Path:
+    """Where the records of a net for ``target`` lie; by default among the user's own."""
+    root = root or user_data() / "tuning"
+    return root / graph_hash[:16] / target / f"tvm-{tvm_version()}" / origin
+
+
+def best_records(
+    graph_hash: str, target: str, origins: Sequence[Origin] = _ORIGINS
+) -> Records | None:
+    """The records to build with: the board's, the user's proxy's, the shipped proxy's, or None.
+
+    Records of another TVM version are left aside with a notice, as is a database without one
+    success. Raises RecordsError for a damaged one.
+    """
+    for folder in _candidates(graph_hash, target, origins):
+        records = load_records(folder)
+        if records.best.trials:
+            return records
+        _log.warning("%s holds no success, so it is not used", folder)
+    return None
+
+
+def all_records() -> list[Records]:
+    """Every database of this host, the user's first; damaged ones are left out with a notice."""
+    found = []
+    for root in _roots():
+        for folder in _databases(root, "*", "*"):
+            try:
+                found.append(load_records(folder))
+            except RecordsError as error:
+                _log.warning("%s", error)
+    return found
+
+
+def load_records(folder: Folder) -> Records:
+    """Read one database. Raises RecordsError where it is damaged or of another schema."""
+    about = read_about(folder)
+    lines = read_lines(folder)
+    if about.sha256 is not None and about.sha256 != lines.sha256:
+        raise RecordsError(
+            f"{folder}: the tuning records are not those that {ABOUT} speaks of",
+            hint="Put the folder aside and tune again, or import the database anew.",
+        )
+    return Records(folder, about, thin(lines, 1), len(lines.trials), lines.failed)
+
+
+def read_about(folder: Folder) -> About:
+    """Read ``about.json``. Raises RecordsError."""
+    path = folder / ABOUT
+    try:
+        version = load_json(path, dict).get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise RecordsError(
+                f"{path}: schema version {version!r}, this edgepose reads {SCHEMA_VERSION}",
+                hint="Use the edgepose that wrote it, or tune again.",
+            )
+        return load_json(path, About)
+    except ConfigError as error:
+        raise RecordsError(
+            str(error), hint="Put the folder aside and tune again, or import the database anew."
+        ) from None
+
+
+def write_about(folder: Path, about: About) -> None:
+    encoded = msgspec.json.format(msgspec.json.encode(about), indent=1)
+    write_atomic(folder / ABOUT, encoded + b"\n")
+
+
+def _roots() -> tuple[Path, Path]:
+    return user_data() / "tuning", shipped("tuning")
+
+
+def _databases(root: Path, graph: str, origin: str) -> Iterator[Folder]:
+    """Folders and zip files with a database, by patterns of their names."""
+    for path in sorted(root.glob(f"{graph}/*/tvm-*/{origin}/{ABOUT}")):
+        yield path.parent
+    for path in sorted(root.glob(f"{graph}/*/tvm-*/{origin}.zip")):
+        try:
+            yield ZipPath(path)
+        except (BadZipFile, OSError) as error:
+            raise RecordsError(
+                f"{path}: cannot be read: {error}", hint="Install edgepose again, or delete it."
+            ) from None
+
+
+def _candidates(graph_hash: str, target: str, origins: Sequence[Origin]) -> list[Folder]:
+    """Every database that fits, best first."""
+    version, others = tvm_version(), set()
+    fitting: list[Folder] = []
+    for origin in origins:
+        for root in _roots():
+            for folder in _databases(root, graph_hash[:16], origin):
+                about = read_about(folder)
+                if target not in about.targets or about.graph_hash != graph_hash:
+                    continue
+                if about.tvm_version == version:
+                    fitting.append(folder)
+                else:
+                    others.add(about.tvm_version)
+    if others:
+        _log.warning(
+            "tuning records of TVM %s for %s are left aside: this is TVM %s",
+            ", ".join(sorted(others)),
+            target,
+            version or "nowhere",
+        )
+    return fitting
