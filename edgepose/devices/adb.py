@@ -17,7 +17,7 @@ from edgepose.devices import shell
 from edgepose.devices.adb_client import adb, adb_devices, said
 from edgepose.devices.adb_state import READY, TRANSIENT, is_network, not_ready
 from edgepose.devices.device import Device
-from edgepose.devices.transport import Completed
+from edgepose.devices.transport import Channel, Completed
 from edgepose.errors import DeviceError, UnreachableError
 
 _SETTLING_S = 5.0  # a fresh link takes a moment to get from offline to its state
@@ -97,6 +97,13 @@ class AdbTransport:
                 "storage do not allow it.",
             )
         return shell.detached_pid(completed, argv)
+
+    def open(self, argv: Sequence[str], deadline: Deadline) -> Channel:
+        raise DeviceError(
+            f"a program on {self._serial} cannot be talked to over adb: tuning over adb is not "
+            "possible yet",
+            hint="Reach the device over SSH, or tune on this host with `--proxy host`.",
+        )
 
     def put(self, source: Path, destination: str, deadline: Deadline) -> None:
         shell.check_path(destination)

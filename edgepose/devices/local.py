@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgepose.deadline import Deadline
 from edgepose.devices import shell
+from edgepose.devices.local_channel import LocalChannel
 from edgepose.devices.transport import Completed
 from edgepose.errors import DeviceError, DeviceFullError, UnreachableError
 
@@ -51,6 +52,10 @@ class LocalTransport:
 
     def start(self, argv: Sequence[str], log: str, deadline: Deadline) -> int:
         return shell.detached_pid(self.run(shell.detached(argv, log), deadline), argv)
+
+    def open(self, argv: Sequence[str], deadline: Deadline) -> LocalChannel:
+        shell.check_argv(argv)
+        return LocalChannel(argv)
 
     def put(self, source: Path, destination: str, deadline: Deadline) -> None:
         shell.check_path(destination)

@@ -23,6 +23,13 @@ else sh -c "$inner" "$log" "$@" </dev/null 2>/dev/null &
 fi
 """
 
+# The first line of output is the process id of what then becomes the command.
+_OPEN = """
+command -v "$1" >/dev/null || { echo "$1: not found" >&2; exit 127; }
+echo "$$"
+exec "$@"
+"""
+
 # Runs to its end also when the link died: then the size differs and the partial file goes.
 _RECEIVE = """
 part=$1 destination=$2 size=$3 mode=$4
@@ -74,6 +81,12 @@ def detached_pid(completed: Completed, argv: Sequence[str]) -> int:
     if completed.returncode != 0 or not completed.text.strip().isdigit():
         raise failure(completed, f"cannot start {argv[0]}")
     return int(completed.text)
+
+
+def opened(argv: Sequence[str]) -> list[str]:
+    """The command that prints its process id and then becomes ``argv``."""
+    check_argv(argv)
+    return ["sh", "-c", _OPEN, "edgepose", *argv]
 
 
 def receive(part: str, destination: str, size: int, mode: int) -> list[str]:

@@ -15,6 +15,7 @@ from paramiko.common import cMSG_CHANNEL_REQUEST
 from edgepose.deadline import Deadline
 from edgepose.devices import shell
 from edgepose.devices.device import Device
+from edgepose.devices.ssh_channel import SshChannel
 from edgepose.devices.ssh_config import resolve
 from edgepose.devices.ssh_link import SshLink, open_link
 from edgepose.devices.transport import Completed
@@ -52,6 +53,12 @@ class SshTransport:
     def start(self, argv: Sequence[str], log: str, deadline: Deadline) -> int:
         return shell.detached_pid(self.run(shell.detached(argv, log), deadline), argv)
 
+    def open(self, argv: Sequence[str], deadline: Deadline) -> SshChannel:
+        line = shell.command_line(shell.opened(argv))
+        link = self._connected(deadline)
+        with self._trusting(link, deadline):
+            return SshChannel(link, line, argv[0], deadline)
+
     def put(self, source: Path, destination: str, deadline: Deadline) -> None:
         shell.check_path(destination)
         part = f"{destination}.part-{secrets.token_hex(8)}"
@@ -82,18 +89,28 @@ class SshTransport:
     def _command(self, argv: Sequence[str], deadline: Deadline) -> Iterator[paramiko.Channel]:
         """A channel on which ``argv`` runs; a link that failed to answer is not used again."""
         line = shell.command_line(argv)
+        link = self._connected(deadline)
+        with self._trusting(link, deadline):
+            channel = link.session(deadline)
+            try:
+                channel.exec_command(line)
+                yield channel
+            finally:
+                with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+                    channel.close()
+
+    def _connected(self, deadline: Deadline) -> SshLink:
         self.connect(deadline)
         link = self._link
         assert link is not None
+        return link
+
+    @contextlib.contextmanager
+    def _trusting(self, link: SshLink, deadline: Deadline) -> Iterator[None]:
+        """Name what goes wrong on ``link``, and let it go where it failed to answer."""
         try:
             with link.guarded(deadline):
-                channel = link.session(deadline)
-                try:
-                    channel.exec_command(line)
-                    yield channel
-                finally:
-                    with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
-                        channel.close()
+                yield
         except UnreachableError:
             with self._connecting:
                 if self._link is link:
