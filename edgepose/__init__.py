@@ -9,6 +9,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgepose.bench.compare import compare
+    from edgepose.bench.race import race
     from edgepose.bench.session import bench
     from edgepose.build import build
     from edgepose.bundle import load_bundle
@@ -22,20 +24,24 @@ __all__ = [
     "__version__",
     "bench",
     "build",
+    "compare",
     "create_model",
     "list_models",
     "load_bundle",
     "model_spec",
+    "race",
 ]
 
 _HOMES = {
     "EdgePoseError": "edgepose.errors",
     "bench": "edgepose.bench.session",
     "build": "edgepose.build",
+    "compare": "edgepose.bench.compare",
     "create_model": "edgepose.graph.create",
     "list_models": "edgepose.zoo",
     "load_bundle": "edgepose.bundle",
     "model_spec": "edgepose.zoo",
+    "race": "edgepose.bench.race",
 }
 
 

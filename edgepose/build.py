@@ -20,7 +20,7 @@ from edgepose.bundle import (
     verify,
 )
 from edgepose.engines import usable_engine
-from edgepose.engines.base import Engine, PinningEngine
+from edgepose.engines.base import Engine, PinningEngine, TuningEngine
 from edgepose.errors import BundleError, ProofError, UsageError
 from edgepose.files import folder_atomic, sha256_bytes
 from edgepose.fingerprint import fingerprint, package_version, source_hash
@@ -34,6 +34,7 @@ from edgepose.recipes import Recipe, recipe_for
 from edgepose.rescue import can_rescue, rescue
 from edgepose.runners.pack import RunnerProgram
 from edgepose.targets import Target, load_target
+from edgepose.verdicts import AUTO, fastest_recipe
 
 _log = logging.getLogger(__name__)
 _PENDING = Proof(
@@ -60,19 +61,27 @@ def build(
 ) -> Bundle:
     """Make the proven bundle of ``model`` (a zoo name or an ONNX path) for ``target``.
 
+    ``recipe`` may be ``auto``: the fastest, as the latest race says (``edgepose.verdicts``).
     ``into`` defaults to ``build/<model>/<target>-<recipe>``; ``golden`` is a folder of the
     caller's own images. An unchanged build comes from the cache. Raises UsageError, BuildError
     and, where the outputs are not the model's, ProofError; nothing is half-written then.
     """
     hardware = load_target(target)
-    how = recipe_for(hardware, recipe)
     source = find_source(model, Path(weights) if weights else None, untrained)
+    if recipe == AUTO:
+        how = fastest_recipe(source, hardware, model)
+    else:
+        how = recipe_for(hardware, recipe)
     engine = usable_engine(how.engine)
     images = Path(golden) if golden else None
     max_opset = min(how.max_opset, hardware.max_opset(how.engine) or how.max_opset)
     key_of_graph = graph_key(source, max_opset, images)
     runner = engine.runner(hardware)
-    build_key = _build_key(key_of_graph, hardware, how, engine, runner)
+    prepared, records = None, None
+    if isinstance(engine, TuningEngine) and not how.on_gpu:  # records are found by the graph
+        prepared = prepare(source, max_opset, images, key_of_graph, force)
+        records = engine.records_key(prepared.graph_hash, hardware)
+    build_key = _build_key(key_of_graph, hardware, how, engine, runner, records)
     place = Path(into) if into else Path("build") / source.spec.name / f"{target}-{how.name}"
     _refuse_foreign_folder(place)
     cached = user_cache() / "bundles" / build_key
@@ -84,7 +93,8 @@ def build(
                 return found if candidate == place else _copy(found, place)
 
     _log.info("%s: preparing the graph and its golden outputs", source.spec.name)
-    prepared = prepare(source, max_opset, images, key_of_graph, force)
+    if prepared is None:
+        prepared = prepare(source, max_opset, images, key_of_graph, force)
     with folder_atomic(cached) as folder:
         _compile(source, prepared, hardware, how, engine, runner, build_key, folder)
         _require_proof(load_bundle(folder), allow_unproven)
@@ -127,6 +137,7 @@ def _compile(
         proof=_PENDING,
         files={},
         runner=runner.name,
+        tuning=artifact.tuning,
     )
     seal(folder, manifest)
     _log.info("%s: proving on this host", prepared.spec.name)
@@ -140,7 +151,12 @@ def _compile(
 
 
 def _build_key(
-    key_of_graph: str, target: Target, recipe: Recipe, engine: Engine, runner: RunnerProgram
+    key_of_graph: str,
+    target: Target,
+    recipe: Recipe,
+    engine: Engine,
+    runner: RunnerProgram,
+    records: str | None,
 ) -> str:
     return fingerprint(
         {
@@ -149,6 +165,7 @@ def _build_key(
             "recipe": recipe,
             "toolchain": _toolchain(engine),
             "runner": sha256_bytes(runner.content),
+            "records": records,
             "code": source_hash("engines", "prove", "rescue.py", "bundle.py", "build.py"),
         }
     )

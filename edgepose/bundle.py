@@ -8,7 +8,7 @@ import msgspec
 
 from edgepose.config import load_json
 from edgepose.engines import usable_engine
-from edgepose.engines.base import Artifact, Session
+from edgepose.engines.base import Artifact, Session, Tuning
 from edgepose.errors import BundleError, ConfigError
 from edgepose.files import sha256_bytes, sha256_file, write_atomic
 from edgepose.graph.spec import TensorSpec
@@ -46,7 +46,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """``manifest.json``. All paths are relative to the bundle's folder.
 
     ``rescue`` tells which layers were pinned to single precision, or what was tried in vain; it is
-    None where the first proof passed.
+    None where the first proof passed. ``tuning`` is None for an engine that does not tune.
     """
 
     schema_version: int
@@ -69,6 +69,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     files: dict[str, str]
     runner: str = PYTHON_RUNNER
     rescue: Rescue | None = None
+    tuning: Tuning | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,11 @@ def judge_bundle(bundle: Bundle, outputs: Any, *, where: str) -> Proof:
 def make_plan(
     manifest: Manifest, mode: Any, run_id: str, paths: dict[str, str], **settings: Any
 ) -> Plan:
-    """A plan for the bundle's files at ``paths`` (name → path where the runner runs)."""
+    """A plan for the bundle's files at ``paths`` (name → path where the runner runs).
+
+    A name there that is none of the bundle's files is what the device made of them.
+    """
+    made_there = {name: path for name, path in paths.items() if name not in manifest.files}
     # Half precision is known to give NaN now and then only.
     repeats = 2 if mode == "prove" and manifest.recipe.precision == "fp16" else 1
     settings = {"threads": 1, "cpus": None, "repeats": repeats, **settings}
@@ -192,7 +197,7 @@ def make_plan(
         run_id=run_id,
         mode=mode,
         engine=manifest.recipe.engine,
-        artifact={name: paths[name] for name in manifest.artifact.files},
+        artifact={name: paths[name] for name in manifest.artifact.files} | made_there,
         options=manifest.artifact.options,
         inputs=manifest.inputs,
         outputs=manifest.outputs,

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from zipfile import Path as ZipPath
 
 import msgspec
 
@@ -49,7 +50,7 @@ def load_toml(path: Path, kind: type[T]) -> T:
     return convert(data, kind, str(path))
 
 
-def load_json(path: Path, kind: type[T]) -> T:
+def load_json(path: Path | ZipPath, kind: type[T]) -> T:
     """Read a JSON file into ``kind``. Raises ConfigError with the file's name and the place."""
     try:
         data = json.loads(path.read_bytes())

@@ -10,6 +10,7 @@ EdgePoseError                 exit code 1
 │   └── ToolchainError        3   a compiler or runtime is missing on this host
 ├── ProofError                4   the artifact's outputs are not the model's outputs
 ├── BundleError               5   a bundle is corrupt, truncated or of an unknown schema
+├── RecordsError              5   tuning records are damaged, or not of this TVM or graph
 ├── DeviceError               6   the board cannot be used
 │   ├── UnreachableError      6   no answer, or the link died
 │   ├── AuthenticationError   6   the board refused our key
@@ -66,6 +67,10 @@ class ProofError(EdgePoseError):
 
 
 class BundleError(EdgePoseError):
+    exit_code = 5
+
+
+class RecordsError(EdgePoseError):
     exit_code = 5
 
 

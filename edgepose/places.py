@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).parent
 
 
 def shipped(kind: str) -> Path:
-    """Folder of the data that ships with edgepose: ``targets`` or ``recipes``.
+    """Folder of the data that ships with edgepose: ``targets``, ``recipes`` or ``tuning``.
 
     In a wheel it lies inside the package, in the source tree beside it.
     """
@@ -34,6 +34,11 @@ def user_config() -> Path:
 def user_cache() -> Path:
     """The user's cache folder; ``EDGEPOSE_CACHE`` overrides it."""
     return Path(os.environ.get("EDGEPOSE_CACHE") or platformdirs.user_cache_dir("edgepose"))
+
+
+def user_data() -> Path:
+    """The user's data folder, for what cannot be made again; ``EDGEPOSE_DATA`` overrides it."""
+    return Path(os.environ.get("EDGEPOSE_DATA") or platformdirs.user_data_dir("edgepose"))
 
 
 def overlay(kind: str) -> list[Path]:

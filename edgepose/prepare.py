@@ -13,6 +13,7 @@ from edgepose.errors import ConfigError, ToolchainError, UsageError
 from edgepose.files import folder_atomic, sha256_file
 from edgepose.fingerprint import fingerprint, package_version, source_hash
 from edgepose.graph.spec import Graph
+from edgepose.graph.topology import topology_hash
 from edgepose.model_source import ModelSource
 from edgepose.places import user_cache
 from edgepose.prove.golden_data import Golden, save_golden
@@ -24,11 +25,15 @@ GRAPH_TOOLS = ("torch", "onnx", "onnxslim", "onnxruntime")
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A graph with its golden data, before any engine saw it; paths are relative to ``folder``."""
+    """A graph with its golden data, before any engine saw it; paths are relative to ``folder``.
+
+    ``graph_hash`` is the graph's without its weights: tuning records are found by it.
+    """
 
     spec: ModelSpec
     graph: Graph
     golden: tuple[GoldenPaths, ...]
+    graph_hash: str
     folder: Path = Path()
 
 
@@ -58,6 +63,7 @@ def prepare(
                 spec=spec,
                 graph=msgspec.structs.replace(graph, path=graph.path.relative_to(folder)),
                 golden=save_golden(cases, folder, "golden"),
+                graph_hash=topology_hash(graph.path),
             )
             (folder / "prepared.json").write_bytes(msgspec.json.encode(prepared, enc_hook=str))
     content = (place / "prepared.json").read_bytes()

@@ -25,12 +25,13 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_places(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the user's own configuration and cache out of the tests, and the tests out of them.
+    """Keep what is the user's own out of the tests, and the tests out of it.
 
     Only what ``own_cache`` shares is built in the user's cache, once per machine.
     """
     patch = pytest.MonkeyPatch()
     patch.setenv("EDGEPOSE_CONFIG", str(tmp_path_factory.mktemp("config")))
+    patch.setenv("EDGEPOSE_DATA", str(tmp_path_factory.mktemp("data")))
     patch.setenv("EDGEPOSE_CACHE", own_cache(tmp_path_factory.mktemp("cache")))
 
 

@@ -4,14 +4,17 @@ import argparse
 from pathlib import Path
 
 from edgepose.cli.common import Commands, add_json, print_json
-from edgepose.cli.proofs import proof_lines, rescue_lines
+from edgepose.cli.proofs import proof_lines, rescue_lines, tuning_line
 
 
 def add_parser(commands: Commands) -> None:
     parser = commands.add_parser("build", help="make a self-contained, proven bundle")
     parser.add_argument("model", help="a name of the zoo, or the path of an ONNX file")
     parser.add_argument("--target", default="host", help="kind of hardware (default: host)")
-    parser.add_argument("--recipe", help="how to compile (default: the target's own)")
+    parser.add_argument(
+        "--recipe",
+        help="how to compile (default: the target's own); auto: the fastest in `edgepose race`",
+    )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="safetensors or checkpoint")
     parser.add_argument(
         "--untrained",
@@ -51,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{bundle.folder}  ({size_mib:.1f} MiB, bundle {bundle.manifest.bundle_id})")
     manifest = bundle.manifest
     rescued = rescue_lines(manifest.rescue) if manifest.rescue else []
-    for line in (*proof_lines(manifest.proof), *rescued):
+    tuned = [tuning_line(manifest)] if manifest.tuning else []
+    for line in (*proof_lines(manifest.proof), *rescued, *tuned):
         print(line)
     return 0

@@ -5,7 +5,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgepose.cli.common import Commands, add_json, print_fields, print_json, print_table
+from edgepose.cli.common import (
+    Commands,
+    add_json,
+    print_checks,
+    print_fields,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from edgepose.devices.device import Device
@@ -46,6 +53,9 @@ def add_parser(commands: Commands) -> None:
         action.add_argument("name")
         add_json(action)
         action.set_defaults(run=function)
+        if name == "setup":
+            text = "and what else: tvm-cuda compiles kernels with the board's own nvcc"
+            action.add_argument("--with", dest="extra", choices=["tvm-cuda"], help=text)
     remove = actions.add_parser("remove", help="forget a device")
     remove.add_argument("name")
     remove.set_defaults(run=run_remove)
@@ -188,13 +198,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
     from edgepose.errors import DeviceError
 
     checks = examine(find_device(arguments.name))
-    if arguments.json:
-        print_json(checks)
-    else:
-        print_table(
-            ["verdict", "check", "what was seen", "what to do"],
-            [[check.verdict, check.name, check.text, check.fix] for check in checks],
-        )
+    print_checks(checks, as_json=arguments.json)
     critical = any(check.verdict == "CRITICAL" for check in checks)
     return DeviceError.exit_code if critical else 0
 
@@ -202,11 +206,15 @@ def run_doctor(arguments: argparse.Namespace) -> int:
 def run_setup(arguments: argparse.Namespace) -> int:
     from edgepose.devices.inventory import find_device
     from edgepose.devices.setup import setup_device
+    from edgepose.devices.setup_cuda import setup_cuda
 
     def progress(text: str) -> None:
         print(text, file=sys.stderr)
 
-    versions = setup_device(find_device(arguments.name), progress=progress)
+    device = find_device(arguments.name)
+    versions = setup_device(device, progress=progress)
+    if arguments.extra:
+        versions |= setup_cuda(device, progress)
     if arguments.json:
         print_json(versions)
     elif versions:

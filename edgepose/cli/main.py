@@ -1,8 +1,8 @@
 """``edgepose COMMAND``: find the command, run it, turn errors into one paragraph and a code.
 
 Exit codes: 0 done; 1 unexpected; 2 wrong usage or configuration; 3 the build failed; 4 the proof
-failed; 5 a bundle is corrupt; 6 a device cannot be used; 7 a run died or its measurement was
-refused; 130 interrupted.
+failed; 5 a bundle or tuning records are corrupt; 6 a device cannot be used; 7 a run died or its
+measurement was refused; 130 interrupted.
 """
 
 import argparse
@@ -14,19 +14,26 @@ import edgepose
 from edgepose.cli import (
     bench,
     build,
+    compare,
     device,
+    doctor,
     models,
     profile,
+    race,
     recipes,
     report,
     targets,
+    tune,
     verify,
     weights,
 )
 from edgepose.cli.common import print_error
 from edgepose.errors import EdgePoseError
 
-_COMMANDS = (models, targets, recipes, weights, build, verify, device, bench, profile, report)
+_COMMANDS = (
+    *(models, targets, recipes, weights, build, verify, device, doctor),
+    *(bench, compare, race, tune, profile, report),
+)
 
 
 def main(words: Sequence[str] | None = None) -> int:

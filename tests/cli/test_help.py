@@ -17,8 +17,8 @@ assert text.getvalue()
 print(*sys.modules)
 """
 COMMANDS = (
-    *("models", "weights", "targets", "recipes", "build", "verify", "device", "bench"),
-    *("profile", "report"),
+    *("models", "weights", "targets", "recipes", "build", "verify", "device", "doctor"),
+    *("bench", "tune", "compare", "race", "profile", "report"),
 )
 DEVICE_ACTIONS = ("add", "list", "show", "remove", "trust", "doctor", "setup")
 _HEAVY = {"torch", "numpy", "cv2", "paramiko", "onnx", "onnxruntime", "ncnn"}
@@ -38,6 +38,8 @@ def loaded_by(*words: str) -> set[str]:
         ["--help"],
         ["--version"],
         ["bench", "--help"],
+        ["compare", "--help"],
+        ["race", "--help"],
         ["models"],
         ["models", "litepose-xs"],
         ["targets"],
