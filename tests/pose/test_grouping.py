@@ -1,0 +1,98 @@
+"""Grouping of associative embeddings: the reference results, and the fast way beside the exact."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks.peers import plain_grouping
+from edgepose.pose.decode.grouping import find_peaks, group, joint_order, match
+from edgepose.pose.decode.grouping_fast import group_fast
+
+Floats = NDArray[np.float32]
+CASES = [f"{data}{number}" for data in ("coco", "crowdpose") for number in range(6)]
+KEYPOINTS = 17
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_grouping_equals_the_original_code(shared_data: Path, case: str) -> None:
+    with np.load(shared_data / "reference" / "post_ae_grouping.npz", allow_pickle=False) as data:
+        heatmaps, tags = data[f"{case}_det"], data[f"{case}_tag"]
+        wanted = {name: data[f"{case}_{name}"] for name in ("match", "final", "scores")}
+        adjusted = data[f"{case}_adjust"] if len(wanted["scores"]) else None
+    order = joint_order(len(heatmaps))
+    matched = match([find_peaks(*maps) for maps in zip(heatmaps, tags, strict=True)], order)
+    people, plain = group(heatmaps, tags), group(heatmaps, tags, refine=False)
+    assert len(people.scores) == len(wanted["scores"])
+    if adjusted is None:
+        return
+    np.testing.assert_array_equal(matched.astype(np.float32), wanted["match"])
+    np.testing.assert_array_equal(plain.points, adjusted[..., :2])
+    np.testing.assert_array_equal(people.points, wanted["final"][..., :2])
+    np.testing.assert_array_equal(people.values, wanted["final"][..., 2])
+    np.testing.assert_array_equal(people.scores, wanted["scores"])
+
+
+@pytest.mark.parametrize("shape", [(96, 96), (75, 101)])
+@pytest.mark.parametrize("tags_per_cell", [1, 2])
+def test_grouping_equals_the_plain_algorithm_on_any_size(
+    shape: tuple[int, int], tags_per_cell: int
+) -> None:
+    out0, out1 = _scene(people=4, shape=(shape[0] // 2, shape[1] // 2))
+    heatmaps = _enlarged(out1[0], shape)
+    tag = _enlarged(out0[0, KEYPOINTS:], shape)
+    tags = np.stack([tag + 0.1 * index for index in range(tags_per_cell)], axis=-1)
+    wanted, scores = plain_grouping.group(heatmaps, tags, joint_order(KEYPOINTS))
+    found = group(heatmaps, tags)
+    np.testing.assert_allclose(found.points, wanted[..., :2])
+    np.testing.assert_allclose(found.values, wanted[..., 2])
+    np.testing.assert_allclose(found.scores, scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize("people", [0, 1, 5, 12])
+def test_the_fast_way_finds_what_the_exact_one_finds(people: int) -> None:
+    out0, out1 = _scene(people, shape=(112, 112))
+    size = (out1.shape[2] * 2, out1.shape[3] * 2)
+    heatmaps = (_enlarged(out0[0, :KEYPOINTS], out1.shape[2:]) + out1[0]) / 2
+    tags = _enlarged(_enlarged(out0[0, KEYPOINTS:], out1.shape[2:]), size)
+    exact = group(_enlarged(heatmaps, size), tags[..., None])
+    fast = group_fast(out0, out1, KEYPOINTS)
+    assert len(fast.scores) == len(exact.scores) >= people
+    distances = np.linalg.norm(fast.points - exact.points, axis=-1)
+    assert distances.mean() <= 0.5 if people else not distances.size
+    np.testing.assert_allclose(fast.scores, exact.scores, atol=1e-5)
+
+
+def _enlarged(maps: Floats, shape: tuple[int, ...]) -> Floats:
+    return np.stack([cv2.resize(each, (shape[1], shape[0])) for each in maps])
+
+
+def _scene(people: int, shape: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Outputs of a made-up net: Gaussian joints, a quarter of them too faint to be grouped."""
+    random = np.random.default_rng(people)
+    fine, coarse = (shape[0], shape[1]), (shape[0] // 2, shape[1] // 2)
+    maps = [_noise(random, size, 0.01) for size in (coarse, fine)]
+    tags = _noise(random, coarse, 1.0) - 20
+    for person in range(people):
+        middle = random.uniform(0.2, 0.8, 2) * fine
+        for joint in range(KEYPOINTS):
+            place = np.clip(middle + random.uniform(-20, 20, 2), 2, np.array(fine) - 3)
+            height = (
+                random.uniform(0.02, 0.09) if random.random() < 0.25 else random.uniform(0.3, 1)
+            )
+            for cells, scale in zip(maps, (2, 1), strict=True):
+                rows, columns = np.indices(cells.shape[1:])
+                squared = (rows - place[0] / scale) ** 2 + (columns - place[1] / scale) ** 2
+                peak = (height * np.exp(-squared / 8)).astype(np.float32)
+                if scale == 2:
+                    near = (squared < 25) & (peak > cells[joint])
+                    tags[joint][near] = 2 * person + random.normal(0, 0.05)
+                cells[joint] = np.maximum(cells[joint], peak)
+    return np.concatenate([maps[0], tags])[None], maps[1][None]
+
+
+def _noise(random: np.random.Generator, size: tuple[int, int], scale: float) -> Floats:
+    noise = random.normal(0, scale, (KEYPOINTS, *size)).astype(np.float32)
+    return np.abs(np.stack([cv2.GaussianBlur(each, (0, 0), 2) for each in noise]))
