@@ -5,6 +5,7 @@ Nothing heavy is imported and nothing is built: the answer takes less than a sec
 
 import platform
 import shutil
+from contextlib import suppress
 
 from edgepose.devices.check import Check
 from edgepose.devices.host_checks import (
@@ -16,7 +17,8 @@ from edgepose.devices.host_checks import (
 )
 from edgepose.engines import ENGINES, find_engine
 from edgepose.engines.packages import check_packages
-from edgepose.prove.emulation import find_emulator
+from edgepose.errors import ToolchainError
+from edgepose.prove.emulation import find_emulator, find_sysroot
 from edgepose.recipes import load_recipe
 from edgepose.targets import load_target
 
@@ -46,7 +48,21 @@ def examine_host() -> list[Check]:
         check_program(
             "emulator",
             find_emulator(),
-            "what arm64 computes in half precision is seen on the device alone",
+            "what arm64 computes in half precision is seen on the device alone, and TVM's bundles "
+            "for it cannot be proven here",
             "apt install qemu-user-static",
         ),
+        check_program(
+            "arm64 libraries",
+            _arm64_libraries(),
+            "TVM's bundles for arm64 cannot be proven here",
+            "apt install g++-aarch64-linux-gnu",
+        ),
     ]
+
+
+def _arm64_libraries() -> str | None:
+    """The folder of those that an emulated program needs."""
+    with suppress(ToolchainError):
+        return str(find_sysroot())
+    return None

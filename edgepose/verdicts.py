@@ -6,8 +6,9 @@ change whether a recipe can be proven, which every build asks again, and not how
 """
 
 import logging
+import shlex
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -52,7 +53,7 @@ class RaceVerdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     comparisons.jsonl.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = SCHEMA_VERSION
     model: str
     target: str
     device: str
@@ -84,7 +85,7 @@ def fastest_recipe(source: ModelSource, target: Target, model: str) -> Recipe:
     ``model`` is how the user named it. Raises UsageError where no race was run, or where none of
     its recipes is allowed any more.
     """
-    command = f"edgepose race {model} --target {target.name}"
+    command = f"edgepose race {shlex.quote(model)} --target {target.name}"
     command += "" if target.kind == "host" else " --device NAME"
     verdict = find_verdict(source, target.name)
     if verdict is None:

@@ -76,6 +76,10 @@ def test_without_a_race_auto_is_refused_with_the_command_that_runs_one() -> None
     with pytest.raises(UsageError, match="no race of net was run for host") as caught:
         build("net.onnx", recipe="auto")
     assert "`edgepose race net.onnx --target host`" in caught.value.hint
+    Path("net.onnx").rename("my net.onnx")
+    with pytest.raises(UsageError) as caught:
+        build("my net.onnx", recipe="auto")
+    assert "`edgepose race 'my net.onnx' --target host`" in caught.value.hint
     with pytest.raises(UsageError) as caught:
         build("litepose-xs", "rpi4", "auto")
     assert "`edgepose race litepose-xs --target rpi4 --device NAME`" in caught.value.hint
@@ -170,6 +174,13 @@ def test_a_damaged_verdict_is_named() -> None:
     path = save_verdict(source(), verdict())
     path.write_text("{")
     with pytest.raises(ConfigError, match=f"{path.name}: not valid JSON"):
+        fastest()
+
+
+def test_a_verdict_of_another_schema_is_refused() -> None:
+    path = save_verdict(source(), verdict())
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    with pytest.raises(ConfigError, match="schema_version"):
         fastest()
 
 

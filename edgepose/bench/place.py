@@ -170,7 +170,7 @@ def _deploy_for_gpu(bundle: Bundle, station: Station) -> dict[str, str]:
     device, transport, workdir = station.device, station.transport, station.workdir
     compiler = known_compiler(device, transport, workdir, soon())
     paths = _deploy(bundle, transport, workdir)
-    _log.info("%s: compiling the kernels there, once: minutes on a small board", device.name)
+    _log.info("%s: kernels are compiled there once, in minutes on a small board", device.name)
     station.lease.renew(soon())
     sha256 = bundle.manifest.files[SOURCE]
     kernels = compile_kernels(device, transport, workdir, compiler, paths[SOURCE], sha256)

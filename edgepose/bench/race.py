@@ -53,7 +53,8 @@ def race(
     left_out: list[LeftOut] = []
 
     def leave_out(recipe: str, error: EdgePoseError) -> None:
-        _log.warning("%s takes no part: %s", recipe, error)
+        hint = f" {error.hint}" if error.hint else ""
+        _log.warning("%s takes no part: %s.%s", recipe, error, hint)
         left_out.append(LeftOut(recipe=recipe, reason=str(error)))
 
     bundles = []
@@ -66,6 +67,7 @@ def race(
         raise BuildError(
             f"no recipe makes a proven bundle of {source.spec.name} for {hardware.name}: "
             + "; ".join(f"{one.recipe}: {one.reason}" for one in left_out),
+            hint="What each of them lacks stands above.",
         )
 
     def misfit(bundle: Bundle, error: EdgePoseError) -> None:

@@ -25,7 +25,6 @@ MODEL is a name of the zoo or the path of an ONNX file. In its place:
 The same command again goes on where an earlier one was stopped, by whatever: --trials counts
 what is there already. `edgepose build` uses what was found by itself.
 """
-_SHARE_KEEP = 8
 
 
 def add_parser(commands: Commands) -> None:
@@ -203,12 +202,15 @@ def _print_result(result: "TuningResult", arguments: argparse.Namespace) -> None
     about = result.about
     failed = f", {about.failed} failed" if about.failed else ""
     latency = latency_text(result.estimate_ms, result.tasks_missing)
-    print(
-        f"{about.model} for {arguments.target}: {latency} an inference "
-        f"by its {result.tasks} tasks' best times"
+    unit, whose, which = (
+        (",", "their", "chosen ") if arguments.tasks else (" an inference", "the", "")
     )
     print(
-        f"  {about.trials} trials{failed}, {100 * result.share:.0f} % of the operations, "
+        f"{about.model} for {arguments.target}: {latency}{unit} "
+        f"by the best times of its {result.tasks} {which}task{'s' * (result.tasks > 1)}"
+    )
+    print(
+        f"  {about.trials} trials{failed}, {100 * result.share:.0f} % of {whose} operations, "
         f"{duration_text(result.elapsed_s)}; ended by {result.why}"
     )
     print(f"  {result.folder}")
@@ -221,9 +223,9 @@ def _print_cost(cost: "Cost") -> None:
     from edgepose.tuning.progress import duration_text
 
     print_table(
-        ["task", "times", "MFLOP", "share", "trials"],
+        ["task", "times", "MFLOP", "share"],
         [
-            [task.name, task.weight, f"{task.flops / 1e6:.2f}", f"{task.share:.1%}", task.trials]
+            [task.name, task.weight, f"{task.flops / 1e6:.2f}", f"{task.share:.1%}"]
             for task in cost.tasks
         ],
     )

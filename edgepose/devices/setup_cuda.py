@@ -15,7 +15,7 @@ from edgepose.devices.connect import connect, workdir_of
 from edgepose.devices.device import Device
 from edgepose.devices.shell import failure, script, succeeded
 from edgepose.devices.transport import Transport
-from edgepose.errors import DeviceError, RuntimeMissingError
+from edgepose.errors import DeviceError, DeviceFullError, RuntimeMissingError
 from edgepose.fingerprint import fingerprint
 from edgepose.targets import cuda_arch, load_target
 
@@ -110,7 +110,7 @@ def compile_kernels(
 ) -> str:
     """Path on ``device`` of the kernels in its file ``source``, compiled there unless they were.
 
-    Raises DeviceError with what nvcc said.
+    Raises RuntimeMissingError with what nvcc said, and DeviceFullError.
     """
     key = fingerprint({"source": sha256, "compiler": compiler.version, "arch": compiler.arch})
     result = f"{_folder(workdir)}/{key}.cubin"
@@ -118,8 +118,10 @@ def compile_kernels(
     done = transport.run(script(_COMPILE, *words), Deadline.after(_KERNELS_S))
     if done.returncode:
         error = failure(done, f"device {device.name!r} cannot compile the bundle's kernels")
-        error.hint = error.hint or f"If its CUDA has changed, run `{_command(device)}`."
-        raise error
+        if isinstance(error, DeviceFullError):
+            raise error
+        hint = f"If its CUDA has changed, run `{_command(device)}`."
+        raise RuntimeMissingError(str(error), hint=hint)
     return result
 
 

@@ -126,7 +126,13 @@ def _pnnx(words: list[str], folder: Path, timeout_s: float) -> "subprocess.Compl
 def _run(words: list[str], folder: Path, timeout_s: float) -> "subprocess.CompletedProcess[str]":
     try:
         return subprocess.run(
-            words, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False
+            words,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",  # a crashing program says anything
+            timeout=timeout_s,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise BuildError(

@@ -47,7 +47,14 @@ def emulate_dynamic(cpu: str | None) -> Emulation:
 
 def _known_cpus(emulator: str) -> list[str]:
     words = [emulator, "-cpu", "help"]  # which ends with an error, though it answers
-    done = subprocess.run(words, capture_output=True, text=True, timeout=_QUESTION_S, check=False)
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=_QUESTION_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolchainError(
+            f"the emulator {emulator} does not work: {error}", hint=f"Install it: {_PACKAGES}."
+        ) from None
     return done.stdout.split()
 
 

@@ -113,10 +113,22 @@ def _executed(plan: Plan, command: tuple[str, ...]) -> Iterator[tuple[RunResult,
             )
         except subprocess.TimeoutExpired:
             raise RunError(f"the {plan.mode} run took more than {_TIMEOUT_S} s here") from None
+        except OSError as error:
+            raise BuildError(
+                f"{command[0]} does not start here: {error.strerror}",
+                hint="Is the folder of the bundle on a disk that lets programs start?",
+            ) from None
         if done.returncode < 0:
             raise BuildError(
                 f"the runtime {plan.engine} crashed with signal {-done.returncode} on the golden "
                 f"inputs: {done.stderr.strip()[-200:] or 'no message'}",
                 hint="Try another recipe; please report the model to the runtime's authors.",
             )
-        yield read_result((folder / "result.jsonl").read_bytes(), plan.run_id), folder
+        result = folder / "result.jsonl"
+        if not result.is_file():  # it never came to its own code: a library is missing, say
+            raise BuildError(
+                f"the runner of {plan.engine} ended with exit code {done.returncode} before it "
+                f"began: {done.stderr.strip()[-200:] or 'no message'}",
+                hint="`edgepose doctor` says what this host lacks.",
+            )
+        yield read_result(result.read_bytes(), plan.run_id), folder

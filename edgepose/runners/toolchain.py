@@ -77,7 +77,9 @@ def require_cmake() -> None:
 def run_tool(words: list[str], doing: str, timeout_s: float) -> str:
     """Run a build step; returns its output. Raises ToolchainError with the end of its output."""
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            words, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False
+        )
     except subprocess.TimeoutExpired:
         raise ToolchainError(f"{doing} was stopped after {timeout_s:.0f} s") from None
     except OSError as error:

@@ -16,7 +16,7 @@ import msgspec
 
 from edgepose.tuning.settings import SearchSettings
 
-BOARD, RUN = "board", "run"  # the phases of a job
+WAIT, BOARD, RUN = "wait", "board", "run"  # the phases of a job
 _THROTTLED_NOW = 0xF  # the Raspberry Pi's bits for "at this moment"
 
 
@@ -68,6 +68,7 @@ def measure(job: Job) -> Outcome:
     """Time one candidate on a board that the tracker hands out, or here."""
 
     limits_s = {
+        WAIT: job.settings.board_wait_s,
         BOARD: job.settings.board_wait_s + job.settings.cool_down_s,
         RUN: job.settings.run_timeout_s,
     }
@@ -78,8 +79,9 @@ def measure(job: Job) -> Outcome:
         faulthandler.dump_traceback_later(limits_s[phase], exit=True)
 
     try:
-        enter(BOARD)
+        enter(WAIT)
         place = _Here() if job.tracker_port is None else _Board(job.tracker_port, job)
+        enter(BOARD)
         return measure_at(place, job, enter)
     except Exception as error:  # noqa: BLE001 whatever TVM raises: the board is not to be had
         return Outcome(at_fault="board", text=_first_line(error))
@@ -153,8 +155,10 @@ class _Board:
         from tvm import rpc
 
         tracker = rpc.connect_tracker("127.0.0.1", tracker_port)
-        timeout_s = int(job.settings.run_timeout_s + job.settings.cool_down_s)
-        self._session = tracker.request(job.key, session_timeout=timeout_s, max_retry=1)
+        settings = job.settings
+        # For the worst case, or else a long wait for coolness would end in the candidate's run.
+        timeout_s = settings.throttled_retries * (settings.run_timeout_s + settings.cool_down_s)
+        self._session = tracker.request(job.key, session_timeout=int(timeout_s), max_retry=1)
         self.device = self._session.cpu(0)
         try:
             self._health = self._session.get_function("edgepose.health")

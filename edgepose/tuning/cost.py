@@ -23,7 +23,6 @@ class TaskCost(msgspec.Struct, frozen=True, kw_only=True):
     weight: int
     flops: float
     share: float
-    trials: int
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ def probe(
 
     Raises as ``tune`` does.
     """
+    entries = entries_of(devices, target, proxy)
     subject = find_subject(model, target, proxy)
-    entries = entries_of(devices, subject)
     settings = settings or SearchSettings()
     clock: list[tuple[float, int]] = []
 
@@ -106,7 +105,6 @@ def _shares(listed: Sequence[Event]) -> tuple[TaskCost, ...]:
             weight=task["weight"],
             flops=task["flops"],
             share=task["weight"] * task["flops"] / total,
-            trials=task["trials"],
         )
         for task in listed
     ]

@@ -24,6 +24,7 @@ from edgepose.engines.tvm.records import (
     Records,
     read_about,
     records_folder,
+    sole_writer,
     tvm_version,
     write_about,
 )
@@ -39,10 +40,12 @@ def export_records(records: Records, file: Path, keep: int | None = None) -> Abo
     Raises RecordsError where it holds no success.
     """
     lines = read_lines(records.folder)
-    about = sealed(records.about, thin(lines, keep) if keep else lines)
+    if keep:
+        lines = thin(lines, keep)
+    about = sealed(records.about, lines)
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        write_database(folder, about, thin(lines, keep) if keep else lines)
+        write_database(folder, about, lines)
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in (ABOUT, *FILES):
@@ -55,7 +58,7 @@ def import_records(file: Path, graph_hash: str | None = None) -> tuple[About, in
     """Merge the database in ``file`` into the user's own; returns it and how many trials were new.
 
     Raises RecordsError for a file that is damaged, of another TVM version, of another graph than
-    ``graph_hash`` (where given), or without one success.
+    ``graph_hash`` (where given), or without one success; UsageError while a tuning writes there.
     """
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -71,12 +74,14 @@ def import_records(file: Path, graph_hash: str | None = None) -> tuple[About, in
         raise _refused(file, f"its records are of another graph ({about.model})")
     sealed(about, lines)
     place = records_folder(about.graph_hash, about.targets[0], about.origin)
-    own = mend(place) if (place / ABOUT).is_file() else RecordLines((), ())
-    merged = merge(own, lines)
-    if own.trials:
-        about = _together(read_about(place), about)
-    write_database(place, sealed(about, merged), merged)
-    return read_about(place), len(merged.trials) - len(own.trials)
+    with sole_writer(place):
+        own = mend(place) if (place / ABOUT).is_file() else RecordLines((), ())
+        merged = merge(own, lines)
+        if own.trials:
+            about = _together(read_about(place), about)
+        about = sealed(about, merged)
+        write_database(place, about, merged)
+    return about, len(merged.trials) - len(own.trials)
 
 
 def sealed(about: About, lines: RecordLines) -> About:

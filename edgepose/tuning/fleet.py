@@ -53,8 +53,6 @@ class Board:
 
     station: Station
     command: tuple[str, ...]
-    threads: int
-    cpus: tuple[int, ...]
 
     @property
     def name(self) -> str:
@@ -80,11 +78,6 @@ class Fleet:
             agents[board.name].status if board.name in agents else BoardStatus(board.name)
             for board in self.held
         )
-
-    @property
-    def usable(self) -> bool:
-        """Whether a session can still be had, now or later."""
-        return any(not board.gone for board in self.boards)
 
     def offer(self, tracker_port: int, key: str) -> None:
         """Register every board under ``key`` with the tracker on this host's ``tracker_port``.
@@ -223,7 +216,7 @@ def _ready(
     _try(station, [program, folder])
     cool_down(station.transport)
     _log.info("%s: ready to measure, threads: %d", device.name, count)
-    return Board(station, (program, folder), count, cpus)
+    return Board(station, (program, folder))
 
 
 def _deploy(

@@ -1,11 +1,10 @@
 """Processes that build candidates and processes that time them. Needs TVM; no torch in here."""
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from threading import local
+from threading import Event, local
 from typing import Any
 
 from edgepose.deadline import Deadline
@@ -49,7 +48,8 @@ class Builders:
 class Measurers:
     """One process per board that times one candidate at a time, tried again where a board failed.
 
-    ``tracker_port`` None: one process, which runs the candidates itself.
+    ``tracker_port`` None: one process, which runs the candidates itself. After the first candidate
+    that found no board for too long the others fail at once: each would wait as long.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Measurers:
         self._threads = ThreadPoolExecutor(boards)
         self._own = local()
         self._workers: list[Any] = []
+        self._ending = Event()
 
     def submit(
         self, library: Path, arguments: Sequence[Any], best_s: float | None
@@ -86,32 +87,42 @@ class Measurers:
         return self._threads.submit(self._measure, job)
 
     def close(self) -> None:
+        self._ending.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
         for worker in self._workers:
-            worker.kill()
+            # The worker's own ``kill`` would wait until its thread has read the answer.
+            if (process := worker._proc) is not None:
+                process.kill()
 
     def _measure(self, job: Job) -> Outcome:
         """A board's failure is tried again; what fails on two sessions is the candidate's own."""
         failed_runs = 0
         patience = Deadline.after(self._settings.board_wait_s)
+        outcome = Outcome(at_fault="board", text="an earlier candidate found no board")
         try:
-            while True:
+            while not self._ending.is_set():
                 outcome = self._once(job)
                 failed_runs += outcome.at_fault == "candidate"
-                if outcome.at_fault is None or failed_runs == 2 or patience.expired:
-                    return outcome
-                time.sleep(_PAUSE_S)
+                if outcome.at_fault is None or failed_runs == 2:
+                    break
+                if patience.expired:
+                    if outcome.at_fault == "board":
+                        self._ending.set()
+                    break
+                self._ending.wait(_PAUSE_S)
+            return outcome
         finally:
             Path(job.library).unlink(missing_ok=True)
             Path(job.phase_file).unlink(missing_ok=True)
 
     def _once(self, job: Job) -> Outcome:
-        worker = self._worker()
-        worker.send(measure, [job])
+        worker, phase = self._worker(), Path(job.phase_file)
+        phase.unlink(missing_ok=True)
         try:
+            worker.send(measure, [job])
             outcome: Outcome = worker.recv()
         except ChildProcessError:
-            if Path(job.phase_file).read_text() == RUN:
+            if phase.is_file() and phase.read_text() == RUN:
                 return Outcome(at_fault="candidate", text="it crashed or took too long")
             return Outcome(at_fault="board", text="the board did not answer in time")
         return outcome

@@ -208,7 +208,7 @@ class Search:
                 outcome = finished.outcomes[n]
                 outcome = outcome if isinstance(outcome, Outcome) else outcome.result()
                 if outcome.at_fault == "board":
-                    trouble = outcome.text
+                    trouble = trouble or outcome.text
                     continue
                 task.measured[key] = outcome.seconds
                 seconds.append(outcome.seconds)

@@ -1,10 +1,9 @@
 """A tuning from the caller's side: graph, boards, the tuning process, and the database's state."""
 
-import fcntl
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +22,11 @@ from edgepose.engines.tvm.records import (
     best_records,
     read_about,
     records_folder,
+    sole_writer,
     tvm_version,
     write_about,
 )
-from edgepose.errors import RecordsError, UsageError
+from edgepose.errors import RecordsError, RunError
 from edgepose.files import write_atomic
 from edgepose.targets import load_target
 from edgepose.tuning.fleet import Fleet, holding
@@ -38,6 +38,7 @@ DEFAULT_TRIALS = 1000
 _WORKER = "edgepose.tuning.worker"
 _FOREVER_S = 90 * 86400.0
 _GRACE_S = 1800.0  # for lowering the net, and for the round under way when the time is up
+_RESUME = "What was measured is kept: run the same command again."
 _log = logging.getLogger(__name__)
 
 
@@ -81,11 +82,11 @@ def tune(
     on boards starts from such records. Raises UsageError, DeviceError, BuildError, RecordsError and
     RunError; what was measured until then is kept.
     """
+    entries = entries_of(devices, target, proxy)
     _log.info("%s: preparing the graph", model)
     subject = find_subject(model, target, proxy, weights)
-    entries = entries_of(devices, subject)
     folder = records_folder(subject.graph_hash, target, subject.origin)
-    with _sole_writer(folder):
+    with sole_writer(folder):
         started = _begin(folder, subject, entries, serves)
         write_about(folder, started)
         try:
@@ -147,8 +148,17 @@ def search(
         )
         write_atomic(scratch / REQUEST, msgspec.json.encode(request))
         deadline = Deadline.after(_FOREVER_S if time_s is None else time_s + _GRACE_S)
-        run_child(_WORKER, [], scratch, deadline, doing="tuning", on_event=handle)
+        try:
+            run_child(_WORKER, [], scratch, deadline, doing="tuning", hint=_RESUME, on_event=handle)
+        except RunError as error:
+            raise _with_causes(error, fleet) from None
     return seen
+
+
+def _with_causes(error: RunError, fleet: Fleet) -> RunError:
+    """``error`` with what the boards' agents know, which the tuning process does not."""
+    causes = [f"{board.name}: {board.detail}" for board in fleet.boards if board.detail]
+    return RunError("; ".join([str(error), *causes]), hint=error.hint)
 
 
 def _fleet(subject: Subject, devices: Sequence[Device]) -> AbstractContextManager[Fleet]:
@@ -181,11 +191,12 @@ def _begin(
             f"{folder} holds the records of another graph ({earlier.model})",
             hint="Put the folder aside and tune again.",
         )
+    targets = (subject.target.name, *serves, *(earlier.targets if earlier else ()))
     names = (*(earlier.devices if earlier else ()), *(device.name for device in devices))
     return About(
         model=subject.prepared.spec.name,
         graph_hash=subject.graph_hash,
-        targets=tuple(dict.fromkeys((subject.target.name, *serves))),
+        targets=tuple(dict.fromkeys(targets)),
         block=subject.hardware.block,
         tvm_version=tvm_version(),
         origin=subject.origin,
@@ -206,21 +217,6 @@ def _end(folder: Path, about: About) -> About:
     )
     write_about(folder, about)
     return about
-
-
-@contextmanager
-def _sole_writer(folder: Path) -> Iterator[None]:
-    """Raises UsageError where another process tunes into ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"another process tunes into {folder} right now",
-                hint="Wait for it, or let it use several boards: `--device A,B`.",
-            ) from None
-        yield
 
 
 def _result(folder: Path, about: About, seen: Sequence[Event]) -> TuningResult:

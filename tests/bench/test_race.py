@@ -90,10 +90,14 @@ def test_one_recipe_alone_wins_without_an_opponent(model: str) -> None:
         assert found.ranking is not None and found.ranking.against_best == (None,)
 
 
-def test_where_no_recipe_can_be_proven_each_reason_is_told(model: str) -> None:
+def test_where_no_recipe_can_be_proven_each_reason_is_told_and_what_to_do(
+    model: str, caplog: pytest.LogCaptureFixture
+) -> None:
     strict_recipe()
     with pytest.raises(BuildError, match=r"no recipe makes a proven .* strict: tiny for host"):
         race(model, recipes=["strict"])
+    assert "strict takes no part: " in caplog.text
+    assert "Use a recipe of higher precision" in caplog.text
     assert not Path("records").exists()
 
 

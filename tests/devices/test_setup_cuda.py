@@ -215,7 +215,7 @@ def test_what_nvcc_says_of_bad_kernels_is_told_and_nothing_is_left(
     nvcc.write_text(text)
     transport = SshTransport(board)
     compiler = known_compiler(board, transport, board.workdir or "", Deadline.after(30))
-    with pytest.raises(DeviceError, match="ptxas died") as caught:
+    with pytest.raises(RuntimeMissingError, match="ptxas died") as caught:
         compile_kernels(board, transport, board.workdir or "", compiler, "/nowhere", "0" * 64)
     transport.close()
     assert "--with tvm-cuda" in caught.value.hint

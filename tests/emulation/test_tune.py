@@ -37,7 +37,8 @@ def test_a_tuning_on_the_board_survives_a_kill_and_serves_a_build(
     add_device(device)
     net = save_heatmap_net(tmp_path / "net.onnx")
     words = [sys.executable, "-c", _CODE, str(net), device.name]
-    with subprocess.Popen(words, env=os.environ | {"PYTHONPATH": str(ROOT)}) as process:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(words, env=environment) as process:
         while not lines_below(tmp_path / "data") and process.poll() is None:
             time.sleep(0.05)
         process.kill()

@@ -87,6 +87,13 @@ def test_a_cpu_that_the_emulator_does_not_know_becomes_one_that_can_do_all(
     assert command == (str(emulator), "-cpu", found, "-L", str(root))
 
 
+def test_an_emulator_that_does_not_start_is_named(only_these: Path) -> None:
+    (only_these / "qemu-aarch64-static").write_bytes(b"\x7fELF cut off")
+    (only_these / "qemu-aarch64-static").chmod(0o755)
+    with pytest.raises(ToolchainError, match=r"qemu-aarch64-static does not work: .*Exec format"):
+        emulate_dynamic("cortex-a72")
+
+
 def test_nothing_stands_in_for_compiled_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_plan_cut_off_anywhere_ends_with_10(
         ("threads", 1e6),
         ("runs", -1),
         ("runs", 1e18),
+        ("repeats", "twice"),
         ("warmup_min", None),
         ("warmup_max", [3]),
         ("cpus", {"0": 1}),

@@ -15,6 +15,7 @@ from onnx import helper
 
 from edgepose.bundle import Bundle
 from edgepose.deadline import Deadline
+from edgepose.engines.tvm import engine
 from edgepose.engines.tvm.hardware import tvm_target
 from edgepose.engines.tvm.steps import LIBRARY, CompileRequest, compile_apart
 from edgepose.errors import ToolchainError
@@ -262,7 +263,18 @@ def test_the_c_library_that_is_needed_is_told() -> None:
     assert needed_glibc([b"\0GLIBC_2.2.5\0GLIBC_2.17\0", b"\0GLIBC_2.4\0"]) == (2, 17)
 
 
-def test_a_device_with_an_older_c_library_is_refused_at_the_build(tmp_path: Path) -> None:
+def test_a_target_with_an_older_c_library_is_refused_at_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "runner"
+    program.write_bytes(b"\0GLIBC_2.34\0GLIBC_2.17\0")
+    monkeypatch.setattr(engine, "tvm_runner", lambda arch: program)
+    with pytest.raises(ToolchainError, match=r"needs glibc 2.34, the device has glibc 2\.27"):
+        engine.ENGINE.runner(load_target("jetson-nano"))
+    assert engine.ENGINE.runner(load_target("rpi4")).content == program.read_bytes()
+
+
+def test_a_c_library_is_old_enough_newer_or_not_judged(tmp_path: Path) -> None:
     program = tmp_path / "runner"
     program.write_bytes(b"\0GLIBC_2.34\0GLIBC_2.17\0")
     for libc in ("glibc 2.34", "glibc 2.36.1", "musl", ""):

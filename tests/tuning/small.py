@@ -33,7 +33,8 @@ tune(sys.argv[1], trials=int(sys.argv[2]), settings=SETTINGS)
 def tuning(net: Path, trials: int) -> Iterator[subprocess.Popen[bytes]]:
     """``tune`` in a process of its own, which is killed at the end of the block."""
     words = [sys.executable, "-c", _CODE, str(net), str(trials)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    # A killed one leaves its scratch folder behind.
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(net.parent)}
     with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE) as process:
         try:
             yield process

@@ -236,7 +236,7 @@ def test_a_board_whose_lease_is_lost_measures_no_more(tracker, board, workdir, f
         echo(session)
         for holder in workdir.glob("lease/*/holder.json"):
             holder.unlink()
-        assert wait_for(lambda: not fleet.usable)
+        assert wait_for(lambda: fleet.boards[0].gone)
         assert fleet.boards[0].state == "stopped"
         assert "has expired or was taken over" in fleet.boards[0].detail
         with session, pytest.raises(ConnectionError):

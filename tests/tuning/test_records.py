@@ -28,8 +28,9 @@ from edgepose.engines.tvm.records import (
     load_records,
     read_about,
     records_folder,
+    sole_writer,
 )
-from edgepose.errors import RecordsError
+from edgepose.errors import RecordsError, UsageError
 from edgepose.tuning.exchange import export_records, import_records
 from tests.tuning.databases import (
     FAILED,
@@ -68,7 +69,7 @@ def test_a_failed_trial_is_one_without_a_time_or_with_tvms_ten_billion_seconds(
     lines = [trial_line(0, 0.5), trial_line(0, FAILED, 1), trial_line(0, None, 2)]
     found = read_lines(write_files(tmp_path, [workload_line(1)], lines))
     assert seconds_of(found) == [0.5, None, None]
-    assert (found.failed, found.best_s) == (2, {0: 0.5})
+    assert found.failed == 2
 
 
 @pytest.mark.parametrize("name", [TRIALS, WORKLOADS])
@@ -306,9 +307,11 @@ def test_an_import_adds_to_what_the_user_has(users: Path, tmp_path: Path) -> Non
         ({}, "cd" * 32, r"of another graph \(net\)"),
         ({"sha256": "0" * 64}, None, "altered or cut"),
         ({"schema_version": 2}, None, "schema version 2"),
+        ({"targets": ("../../outside",)}, None, "about.json: Expected `str` matching"),
+        ({"targets": ()}, None, "about.json: Expected `array` of length >= 1"),
         ({"seconds": (None, FAILED)}, None, "the 2 records of net hold no success"),
     ],
-    ids=["TVM", "graph", "hash", "schema", "no success"],
+    ids=["TVM", "graph", "hash", "schema", "path", "no target", "no success"],
 )
 def test_a_file_that_does_not_fit_is_refused_and_changes_nothing(
     users: Path,
@@ -322,6 +325,36 @@ def test_a_file_that_does_not_fit_is_refused_and_changes_nothing(
     with pytest.raises(RecordsError, match=message):
         import_records(file, graph_hash)
     assert not users.exists()
+
+
+def test_nothing_is_imported_into_a_database_that_a_tuning_writes(
+    users: Path, tmp_path: Path
+) -> None:
+    file = pack(make_database(tmp_path / "theirs"), tmp_path / "shared.zip")
+    place = records_folder(GRAPH, "rpi4", "board")
+    with (
+        sole_writer(place),
+        pytest.raises(UsageError, match="another process tunes into"),
+    ):
+        import_records(file)
+    assert not (place / TRIALS).exists()
+    assert import_records(file)[1] == 2
+
+
+def test_a_list_leaves_a_damaged_zip_file_out(users: Path, tmp_path: Path) -> None:
+    folder = make_database(users)
+    file = records_folder(GRAPH, "rpi4", "proxy", tmp_path / "shipped").with_suffix(".zip")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no zip")
+    assert [records.folder for records in all_records()] == [folder]
+
+
+def test_a_database_without_any_trial_is_passed_over_without_a_word(
+    users: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_database(users, seconds=())
+    assert best_records(GRAPH, "rpi4") is None
+    assert not caplog.text
 
 
 def pack(folder: Path, file: Path) -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -19,7 +20,7 @@ from edgepose.devices.inventory import add_device
 from edgepose.engines.tvm.process import Event
 from edgepose.engines.tvm.record_lines import TRIALS, read_lines
 from edgepose.engines.tvm.records import best_records, load_records
-from edgepose.errors import DeviceError, UsageError
+from edgepose.errors import DeviceError, RunError, UsageError
 from edgepose.tuning.cost import probe
 from edgepose.tuning.session import tune
 from edgepose.tuning.subject import find_subject
@@ -162,6 +163,25 @@ def test_servers_that_die_cost_no_candidate_its_record(net: Path, tmp_path: Path
     with killing_servers(tmp_path, times=4):
         result = tune(str(net), trials=10, settings=SETTINGS)
     assert (result.about.trials, result.about.failed) == (10, 0)
+
+
+def test_a_board_that_is_lost_for_good_ends_the_tuning_with_its_cause(
+    net: Path, tmp_path: Path
+) -> None:
+    workdir = tmp_path / "board"
+    add_device(Device(name="board", target="host", transport="local", workdir=str(workdir)))
+
+    def break_the_board(event: Event) -> None:
+        if event["event"] == "round":
+            for file in workdir.glob("cache/*"):
+                file.unlink()
+
+    settings = msgspec.structs.replace(SETTINGS, board_wait_s=5.0)
+    with pytest.raises(RunError, match=r"no board could time .*; board: cannot start") as caught:
+        tune(str(net), devices=["board"], trials=12, settings=settings, on_event=break_the_board)
+    assert "What was measured is kept" in caught.value.hint
+    records = best_records(find_subject(str(net), "host").graph_hash, "host")
+    assert records and records.trials >= 2
 
 
 @contextmanager

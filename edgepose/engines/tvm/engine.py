@@ -16,6 +16,7 @@ from edgepose.engines.tvm.steps import LIBRARY, Compiled, CompileRequest, compil
 from edgepose.graph.spec import Graph
 from edgepose.graph.topology import topology_hash
 from edgepose.recipes import Recipe
+from edgepose.runners.glibc import require_glibc
 from edgepose.runners.native_tvm import TVM_VERSION, tvm_runner, tvm_runtime
 from edgepose.runners.pack import RunnerProgram
 from edgepose.targets import Target
@@ -65,7 +66,9 @@ class TvmEngine:
         return records.key if records else None
 
     def runner(self, target: Target) -> RunnerProgram:
-        return RunnerProgram("runner", tvm_runner(target.arch).read_bytes())
+        program = tvm_runner(target.arch)
+        require_glibc(program, target.system.libc)
+        return RunnerProgram("runner", program.read_bytes())
 
     def load(self, artifact: Artifact, threads: int = 1) -> Session:
         return TvmSession(artifact, threads)

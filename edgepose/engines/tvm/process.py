@@ -24,6 +24,7 @@ from edgepose.files import write_atomic
 
 Event = dict[str, Any]
 ERROR, LOG = "error.json", "log.txt"
+_REPORT = "Try another recipe, for example onnxruntime-fp32; please report the model."
 _ROOT = Path(edgepose.__file__).parent.parent
 _NO_TORCH = 'raise ImportError("torch is kept out of this process")\n'
 
@@ -39,12 +40,14 @@ def run_child(
     deadline: Deadline,
     *,
     doing: str,
+    hint: str = _REPORT,
     on_event: Callable[[Event], None] = ignore,
 ) -> None:
     """Run ``python -m MODULE ARGUMENTS… FOLDER`` to its end; ``on_event`` gets what it reports.
 
     Whatever ends this call early (the deadline, an exception, Ctrl-C) ends the whole process group.
-    Raises the child's own EdgePoseError, and BuildError where it dies or takes too long.
+    Raises the child's own EdgePoseError, and BuildError (with ``hint``) where it dies or takes too
+    long.
     """
     (folder / ERROR).unlink(missing_ok=True)
     with (folder / LOG).open("wb") as log:
@@ -57,6 +60,7 @@ def run_child(
             start_new_session=True,
         )
     timer = threading.Timer(deadline.remaining_s, _end_group, [child.pid])
+    timer.daemon = True  # it may be set for months
     timer.start()
     try:
         assert child.stdout, "a pipe was asked for"
@@ -71,7 +75,7 @@ def run_child(
             with suppress(BrokenPipeError):
                 pipe.close()  # type: ignore[union-attr]
     if code:
-        raise _failure(folder, code, deadline, doing)
+        raise _failure(folder, code, deadline, doing, hint)
 
 
 def serve(work: Callable[[Path, Callable[[Event], None]], None], folder: Path) -> int:
@@ -123,7 +127,7 @@ def _end_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def _failure(folder: Path, code: int, deadline: Deadline, doing: str) -> EdgePoseError:
+def _failure(folder: Path, code: int, deadline: Deadline, doing: str, hint: str) -> EdgePoseError:
     if (folder / ERROR).is_file():
         said = json.loads((folder / ERROR).read_text())
         kind: type[EdgePoseError] = getattr(errors, said["kind"])
@@ -135,10 +139,7 @@ def _failure(folder: Path, code: int, deadline: Deadline, doing: str) -> EdgePos
         name = signal.Signals(-code).name
         return BuildError(
             f"{doing} died of {name}: {log[-300:] or 'no message'}",
-            hint="SIGKILL is mostly a lack of memory." if name == "SIGKILL" else _REPORT,
+            hint="SIGKILL is mostly a lack of memory." if name == "SIGKILL" else hint,
         )
     last = log.splitlines()[-1] if log else "no message"
-    return BuildError(f"{doing} failed: {last[:600]}", hint=_REPORT)
-
-
-_REPORT = "Try another recipe, for example onnxruntime-fp32; please report the model."
+    return BuildError(f"{doing} failed: {last[:600]}", hint=hint)

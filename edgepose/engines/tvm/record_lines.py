@@ -63,15 +63,6 @@ class RecordLines:
         return sum(trial.seconds is None for trial in self.trials)
 
     @property
-    def best_s(self) -> dict[int, float]:
-        """Workload's number → its best run time; those without a success are absent."""
-        best: dict[int, float] = {}
-        for trial in self.trials:
-            if trial.seconds is not None:
-                best[trial.workload] = min(trial.seconds, best.get(trial.workload, FAILED_S))
-        return best
-
-    @property
     def sha256(self) -> str:
         """Hash of the content, whatever order the tasks came in."""
         rows = sorted(self.workloads[trial.workload] + trial.body for trial in self.trials)

@@ -5,11 +5,13 @@ A database is a folder ``<graph hash>/<target>/tvm-<version>/<origin>`` with TVM
 each folder is a zip file, a tenth of its size.
 """
 
+import fcntl
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from zipfile import BadZipFile
 from zipfile import Path as ZipPath
 
@@ -17,7 +19,7 @@ import msgspec
 
 from edgepose.config import load_json
 from edgepose.engines.tvm.record_lines import Folder, RecordLines, read_lines, thin, write_lines
-from edgepose.errors import ConfigError, RecordsError
+from edgepose.errors import ConfigError, RecordsError, UsageError
 from edgepose.files import write_atomic
 from edgepose.fingerprint import package_version
 from edgepose.places import shipped, user_data
@@ -28,6 +30,10 @@ SCHEMA_VERSION = 1
 ABOUT = "about.json"
 _ORIGINS: tuple[Origin, ...] = ("board", "proxy")
 _log = logging.getLogger(__name__)
+
+# Both become names of folders, and a file to import may come from anybody.
+GraphHash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+TargetName = Annotated[str, msgspec.Meta(pattern=r"^[^./][^/]*$")]
 
 
 class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -40,8 +46,8 @@ class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     schema_version: int = SCHEMA_VERSION
     model: str
-    graph_hash: str
-    targets: tuple[str, ...]
+    graph_hash: GraphHash
+    targets: Annotated[tuple[TargetName, ...], msgspec.Meta(min_length=1)]
     block: int
     tvm_version: str
     origin: Origin
@@ -101,7 +107,8 @@ def best_records(
         records = load_records(folder)
         if records.best.trials:
             return records
-        _log.warning("%s holds no success, so it is not used", folder)
+        if records.trials:
+            _log.warning("%s holds no success, so it is not used", folder)
     return None
 
 
@@ -109,9 +116,9 @@ def all_records() -> list[Records]:
     """Every database of this host, the user's first; damaged ones are left out with a notice."""
     found = []
     for root in _roots():
-        for folder in _databases(root, "*", "*"):
+        for path in _databases(root, "*", "*"):
             try:
-                found.append(load_records(folder))
+                found.append(load_records(_opened(path)))
             except RecordsError as error:
                 _log.warning("%s", error)
     return found
@@ -151,21 +158,41 @@ def write_about(folder: Path, about: About) -> None:
     write_atomic(folder / ABOUT, encoded + b"\n")
 
 
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold the database in ``folder``. Raises UsageError where another process writes there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another process tunes into {folder} right now",
+                hint="Wait for it, or let it use several boards: `--device A,B`.",
+            ) from None
+        yield
+
+
 def _roots() -> tuple[Path, Path]:
     return user_data() / "tuning", shipped("tuning")
 
 
-def _databases(root: Path, graph: str, origin: str) -> Iterator[Folder]:
+def _databases(root: Path, graph: str, origin: str) -> Iterator[Path]:
     """Folders and zip files with a database, by patterns of their names."""
     for path in sorted(root.glob(f"{graph}/*/tvm-*/{origin}/{ABOUT}")):
         yield path.parent
-    for path in sorted(root.glob(f"{graph}/*/tvm-*/{origin}.zip")):
-        try:
-            yield ZipPath(path)
-        except (BadZipFile, OSError) as error:
-            raise RecordsError(
-                f"{path}: cannot be read: {error}", hint="Install edgepose again, or delete it."
-            ) from None
+    yield from sorted(root.glob(f"{graph}/*/tvm-*/{origin}.zip"))
+
+
+def _opened(path: Path) -> Folder:
+    if path.is_dir():
+        return path
+    try:
+        return ZipPath(path)
+    except (BadZipFile, OSError) as error:
+        raise RecordsError(
+            f"{path}: cannot be read: {error}", hint="Install edgepose again, or delete it."
+        ) from None
 
 
 def _candidates(graph_hash: str, target: str, origins: Sequence[Origin]) -> list[Folder]:
@@ -174,7 +201,8 @@ def _candidates(graph_hash: str, target: str, origins: Sequence[Origin]) -> list
     fitting: list[Folder] = []
     for origin in origins:
         for root in _roots():
-            for folder in _databases(root, graph_hash[:16], origin):
+            for path in _databases(root, graph_hash[:16], origin):
+                folder = _opened(path)
                 about = read_about(folder)
                 if target not in about.targets or about.graph_hash != graph_hash:
                     continue

@@ -102,6 +102,7 @@ Plan read_plan(const std::string& folder) {
     plan.warmup_min = json.at("warmup_min").integer(0, kMostRuns);
     plan.warmup_max = json.at("warmup_max").integer(0, kMostRuns);
     plan.runs = json.at("runs").integer(0, kMostRuns);
+    if (json.has("repeats")) plan.repeats = json.at("repeats").integer(0, kMostRuns);
     plan.sensor_period_s = json.at("sensor_period_s").number();
     plan.gate = json.at("gate");
     check_files(plan);
