@@ -24,6 +24,7 @@ class Builders:
 
         self._folder, self._arch = folder, arch
         self._numbers = count()
+        _link_once(folder, arch)
         self._pool = PopenPoolExecutor(
             max_workers=workers,
             timeout=settings.build_timeout_s,
@@ -43,6 +44,17 @@ class Builders:
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
+
+
+def _link_once(folder: Path, arch: str) -> None:
+    """Zig's first link makes parts of its C library, in a minute or two: no candidate's fault."""
+    from edgepose.engines.tvm.compiling import linker
+
+    source, library = folder / "nothing.cpp", folder / "nothing.so"
+    source.write_text("")
+    linker(arch)(str(library), [str(source)])
+    source.unlink()
+    library.unlink()
 
 
 class Measurers:
