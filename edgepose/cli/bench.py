@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 from edgepose.cli.common import (
     Commands,
-    add_json,
-    positive,
+    add_measuring,
     print_error,
     print_json,
-    seconds,
 )
 from edgepose.errors import DeviceError, EdgePoseError, RunError, UsageError
 
@@ -28,7 +26,6 @@ def add_parser(commands: Commands) -> None:
         help="a zoo name, an ONNX file or a bundle's folder; a missing bundle is built; "
         "none: every bundle below ./build for the device's target",
     )
-    parser.add_argument("--device", default="local", help="a device's name (default: local)")
     parser.add_argument("--recipe", help="how to compile what is built (default: the target's)")
     parser.add_argument(
         "--profile",
@@ -36,15 +33,7 @@ def add_parser(commands: Commands) -> None:
         default="trust",
         help="how much to measure (default: trust)",
     )
-    parser.add_argument("--threads", type=positive, metavar="N", help="default: the target's")
-    parser.add_argument(
-        "--budget",
-        type=seconds,
-        default=300.0,
-        metavar="TIME",
-        help="bound on one cell's timed part, such as 90s, 5m (default) or 1h",
-    )
-    add_json(parser)
+    add_measuring(parser, budget_s=300.0, bound_on="one cell's timed part", default="5m")
     parser.set_defaults(run=run)
 
 

@@ -23,6 +23,25 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
+def add_measuring(
+    parser: argparse.ArgumentParser, *, budget_s: float | None, bound_on: str, default: str
+) -> None:
+    """Where to measure and with what: ``--device``, ``--threads``, ``--budget`` and ``--json``.
+
+    ``budget_s`` is the budget's default, which the help calls ``default``.
+    """
+    parser.add_argument("--device", default="local", help="a device's name (default: local)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="default: the target's")
+    parser.add_argument(
+        "--budget",
+        type=seconds,
+        default=budget_s,
+        metavar="TIME",
+        help=f"bound on {bound_on}, such as 90s, 10m or 1h (default: {default})",
+    )
+    add_json(parser)
+
+
 def positive(text: str) -> int:
     """argparse's type of a whole number from 1 on."""
     if not text.isdigit() or int(text) < 1:

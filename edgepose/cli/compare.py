@@ -2,7 +2,7 @@
 
 import argparse
 
-from edgepose.cli.common import Commands, add_json, positive, print_json, print_notes, seconds
+from edgepose.cli.common import Commands, add_measuring, print_json, print_notes
 from edgepose.errors import RunError
 
 
@@ -10,16 +10,7 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser("compare", help="which of two bundles is faster on a device")
     parser.add_argument("a", metavar="A", help="a bundle's folder: what is compared against")
     parser.add_argument("b", metavar="B", help="a bundle's folder: is it faster or slower?")
-    parser.add_argument("--device", default="local", help="a device's name (default: local)")
-    parser.add_argument("--threads", type=positive, metavar="N", help="default: the target's")
-    parser.add_argument(
-        "--budget",
-        type=seconds,
-        default=600.0,
-        metavar="TIME",
-        help="bound on the timed part, such as 90s, 10m (default) or 1h",
-    )
-    add_json(parser)
+    add_measuring(parser, budget_s=600.0, bound_on="the timed part", default="10m")
     parser.set_defaults(run=run)
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from edgepose.cli.common import Commands, add_json, positive, print_json, print_notes, seconds
+from edgepose.cli.common import Commands, add_measuring, print_json, print_notes
 from edgepose.errors import RunError
 
 
@@ -11,7 +11,6 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser("race", help="which recipe makes the fastest proven bundle")
     parser.add_argument("model", help="a name of the zoo, or the path of an ONNX file")
     parser.add_argument("--target", help="kind of hardware (default: the device's)")
-    parser.add_argument("--device", default="local", help="a device's name (default: local)")
     parser.add_argument(
         "--recipe",
         action="append",
@@ -25,14 +24,7 @@ def add_parser(commands: Commands) -> None:
         action="store_true",
         help="the weights are not trained: prove in tensor space only",
     )
-    parser.add_argument("--threads", type=positive, metavar="N", help="default: the target's")
-    parser.add_argument(
-        "--budget",
-        type=seconds,
-        metavar="TIME",
-        help="bound on the timed part, such as 10m or 1h (default: 5m for every recipe)",
-    )
-    add_json(parser)
+    add_measuring(parser, budget_s=None, bound_on="the timed part", default="5m for every recipe")
     parser.set_defaults(run=run)
 
 

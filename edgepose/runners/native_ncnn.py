@@ -15,7 +15,7 @@ from edgepose.errors import ToolchainError
 from edgepose.files import folder_atomic
 from edgepose.fingerprint import fingerprint, source_hash
 from edgepose.places import user_cache
-from edgepose.runners.toolchain import Toolchain, find_toolchain, require_cmake, run_tool
+from edgepose.runners.toolchain import COMPILE, Toolchain, find_toolchain, require_cmake, run_tool
 
 VERSION = "1.0.20261020"
 SOURCE_SHA256 = "ad8cdd63e9755cfa8e23b9b6d9ce46156077d80298a89e7c3ba325ffccfca200"
@@ -54,7 +54,6 @@ _FLAGS = (
     ),
     *(f"-DWITH_LAYER_{name.lower()}=OFF" for name in LEFT_OUT_LAYERS),
 )
-_COMPILE = ("-std=c++17", "-Os", "-Wall", "-Wextra", "-ffunction-sections", "-fdata-sections")
 _LINK = ("-Wl,--gc-sections", "-Wl,-z,norelro", "-s")  # relro would pad it by a page of 64 KiB
 _RUNNER = "runner"
 _BUILD_S = 3600.0
@@ -74,7 +73,7 @@ def ncnn_runner(arch: str) -> Path:
         _log.info("compiling the ncnn runner for %s", arch)
         sources = sorted([*(_RUNNERS / "ncnn").glob("*.cpp"), *(_RUNNERS / "native").glob("*.cpp")])
         with folder_atomic(place) as folder:
-            words = [*toolchain.compiler, *_COMPILE, f"-I{library / 'include'}"]
+            words = [*toolchain.compiler, *COMPILE, f"-I{library / 'include'}"]
             objects = [*map(str, sources), str(library / "lib" / "libncnn.a")]
             flags = [*toolchain.link, *_LINK]
             target = str(folder / _RUNNER)
@@ -93,7 +92,7 @@ def _runner_place(toolchain: Toolchain) -> Path:
         {
             "library": library_key(toolchain),
             "code": source_hash("runners/ncnn", "runners/native"),
-            "flags": (*_COMPILE, *_LINK),
+            "flags": (*COMPILE, *_LINK),
         }
     )
     return user_cache() / "ncnn-runner" / key

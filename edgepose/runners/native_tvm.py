@@ -15,7 +15,7 @@ from edgepose.errors import ToolchainError
 from edgepose.files import folder_atomic
 from edgepose.fingerprint import fingerprint, package_version, source_hash
 from edgepose.places import user_cache
-from edgepose.runners.toolchain import find_dynamic_toolchain, run_tool
+from edgepose.runners.toolchain import COMPILE, find_dynamic_toolchain, run_tool
 
 TVM_VERSION = "0.27.0.post1"
 FFI_VERSION = "0.1.14.post1"
@@ -60,7 +60,6 @@ _PROGRAMS = {
     "server": ("server.cpp",),
 }
 _SHARED = ("api.cpp", "ffi.cpp")
-_COMPILE = ("-std=c++17", "-Os", "-Wall", "-Wextra", "-ffunction-sections", "-fdata-sections")
 _LINK = ("-Wl,--gc-sections", "-s")
 _BUILD_S = 600.0
 _RUNNERS = Path(__file__).parent
@@ -114,7 +113,7 @@ def _program(name: str, arch: str) -> Path:
             "toolchain": [toolchain.name, arch, toolchain.version],
             "code": source_hash("runners/tvm", "runners/native"),
             "interface": FFI_VERSION,
-            "flags": (*parts, defined, *_COMPILE, *toolchain.link, *_LINK),
+            "flags": (*parts, defined, *COMPILE, *toolchain.link, *_LINK),
         }
     )
     place = user_cache() / "tvm-programs" / key
@@ -124,7 +123,7 @@ def _program(name: str, arch: str) -> Path:
         sources = [*(_RUNNERS / "tvm" / part for part in parts)]
         sources += sorted((_RUNNERS / "native").glob("*.cpp"))
         with folder_atomic(place) as folder:
-            words = [*toolchain.compiler, *_COMPILE, defined, "-isystem", str(headers)]
+            words = [*toolchain.compiler, *COMPILE, defined, "-isystem", str(headers)]
             flags = [*toolchain.link, *_LINK, "-o", str(folder / name)]
             run_tool([*words, *map(str, sources), *flags], f"compiling the {name}", _BUILD_S)
     return place / name

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from edgepose.errors import ToolchainError
 
+# How the native runners are compiled: small, and what is not called can be left out.
+COMPILE = ("-std=c++17", "-Os", "-Wall", "-Wextra", "-ffunction-sections", "-fdata-sections")
 _GNU_PREFIX = {"aarch64": "aarch64-linux-gnu-", "x86_64": "x86_64-linux-gnu-"}
 _ANDROID_API = "24"
 _ZIG = "edgepose.runners.zig"

@@ -205,8 +205,8 @@ def _most_likely(
     The first one in reading order where several are equally high. No cell of a block of cells has
     more than the block's highest value and nearest tags allow: few blocks are looked into.
     """
-    highest = _over_blocks(values[..., None], np.maximum)[..., 0]
-    low, high = _over_blocks(tags, np.minimum), _over_blocks(tags, np.maximum)
+    highest = over_blocks(values[..., None], _BLOCK, np.maximum)[..., 0]
+    low, high = over_blocks(tags, _BLOCK, np.minimum), over_blocks(tags, _BLOCK, np.maximum)
     cells = np.empty((len(wanted), 2), np.int64)
     for index, tag in enumerate(wanted):
         away = np.maximum(np.maximum(low - tag, tag - high), 0)
@@ -238,16 +238,14 @@ def _best_of(
     return float(highest), np.array([columns[first], rows[first]])
 
 
-def _over_blocks(maps: NDArray[np.float32], reduce: np.ufunc) -> NDArray[np.float32]:
-    """``reduce`` over square blocks of the maps [H, W, T]: [H / 8, W / 8, T], both rounded up."""
+def over_blocks(maps: NDArray[np.float32], side: int, reduce: np.ufunc) -> NDArray[np.float32]:
+    """``reduce`` over the blocks of the maps [H, W, T]: [H / side, W / side, T], rounded up."""
     height, width, depth = maps.shape
-    rest = (-height % _BLOCK, -width % _BLOCK)
+    rest = (-height % side, -width % side)
     if any(rest):
         maps = np.pad(maps, ((0, rest[0]), (0, rest[1]), (0, 0)), mode="edge")
-    lines = reduce.reduce(maps.reshape(-1, _BLOCK, maps.shape[1] * depth), axis=1)
+    lines = reduce.reduce(maps.reshape(-1, side, maps.shape[1] * depth), axis=1)
     # Along the outermost axis numpy reduces ten times faster than along one of eight.
-    columns = np.ascontiguousarray(
-        lines.reshape(len(lines), -1, _BLOCK, depth).transpose(2, 0, 1, 3)
-    )
+    columns = np.ascontiguousarray(lines.reshape(len(lines), -1, side, depth).transpose(2, 0, 1, 3))
     blocks: NDArray[np.float32] = reduce.reduce(columns, axis=0)
     return blocks

@@ -11,7 +11,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.pose.decode.grouping import LEAST_PEAK, PEAKS, Peaks, People, joint_order, match
+from edgepose.pose.decode.grouping import (
+    LEAST_PEAK,
+    PEAKS,
+    Peaks,
+    People,
+    joint_order,
+    match,
+    over_blocks,
+)
 from edgepose.pose.result import Floats
 
 _BLOCK = 4  # cells a side of the blocks in which missing joints are looked for
@@ -144,24 +152,12 @@ def _bounds(
     ``highest`` [2 h, 2 w] has every cell's highest neighbour; ``tags`` [h, w] are the net's own.
     """
     window = np.ones((3, 3), np.uint8)
-    low = _over_blocks(cv2.erode(tags, window), _BLOCK // 2, np.minimum).ravel()
-    high = _over_blocks(cv2.dilate(tags, window), _BLOCK // 2, np.maximum).ravel()
+    low = over_blocks(cv2.erode(tags, window)[..., None], _BLOCK // 2, np.minimum).ravel()
+    high = over_blocks(cv2.dilate(tags, window)[..., None], _BLOCK // 2, np.maximum).ravel()
     away = np.maximum(low - wanted[:, None], wanted[:, None] - high)
-    reached: NDArray[np.float32] = _over_blocks(highest, _BLOCK, np.maximum).ravel() - np.rint(
-        np.maximum(away, 0)
-    )
+    height = over_blocks(highest[..., None], _BLOCK, np.maximum).ravel()
+    reached: NDArray[np.float32] = height - np.rint(np.maximum(away, 0))
     return reached
-
-
-def _over_blocks(values: NDArray[np.float32], side: int, reduce: np.ufunc) -> NDArray[np.float32]:
-    """``reduce`` over the blocks [H / side, W / side] of a map, both rounded up."""
-    rest = [(0, -size % side) for size in values.shape]
-    if any(after for _, after in rest):
-        values = np.pad(values, rest, mode="edge")
-    rows = reduce.reduce(values.reshape(-1, side, values.shape[1]), axis=1)
-    columns = np.ascontiguousarray(rows.T.reshape(-1, side, len(rows)))
-    blocks: NDArray[np.float32] = reduce.reduce(columns, axis=1).T
-    return np.ascontiguousarray(blocks)
 
 
 def _fill(
