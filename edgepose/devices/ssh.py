@@ -22,6 +22,9 @@ from edgepose.devices.transport import Completed
 from edgepose.errors import DeviceError, UnreachableError
 
 _CHUNK = 256 << 10
+# The two streams of a paramiko channel share one pipe without a lock in common: when one runs
+# empty just as the other fills, the pipe can stay silent although there is something to read.
+_LOST_WAKE_UP_S = 0.05
 
 
 class SshTransport:
@@ -154,7 +157,7 @@ def _collect(
         while channel.recv_stderr_ready() and not deadline.expired:
             stderr += channel.recv_stderr(_CHUNK)
         if not ended:
-            poll.poll(deadline.remaining_s * 1000)
+            poll.poll(min(deadline.remaining_s, _LOST_WAKE_UP_S) * 1000)
     channel.status_event.wait(deadline.remaining_s)
     by_signal = channel.closed and channel.eof_received and channel.get_transport().is_active()
     if not by_signal and channel.exit_status == -1:
