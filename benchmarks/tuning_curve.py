@@ -4,6 +4,7 @@
 """
 
 import argparse
+import contextlib
 import os
 import random
 import sys
@@ -13,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from benchmarks.patience import Patience
 from benchmarks.ratio import paired_ratio
 from benchmarks.results_file import RESULTS, circumstances, write_results
 from edgepose.build import build
+from edgepose.bundle import Bundle, load_bundle
 from edgepose.deadline import Deadline
 from edgepose.engines.base import Artifact, Session, Tensors
 from edgepose.engines.tvm.process import run_child
@@ -62,11 +63,15 @@ def main() -> int:
     found = circumstances()
     patience = Patience(arguments.patience)
     latencies: list[Latency] = []
-    for model in arguments.models:
-        with tempfile.TemporaryDirectory() as scratch:
-            os.environ["EDGEPOSE_DATA"] = str(Path(scratch) / "data")  # no records but our own
-            contestants, image = _prepare(model, Path(scratch), arguments)
-            latencies += _race(model, contestants, image, arguments, patience)
+    with contextlib.ExitStack() as ends:
+        kept = arguments.folder or Path(ends.enter_context(tempfile.TemporaryDirectory()))
+        for model in arguments.models:
+            os.environ["EDGEPOSE_DATA"] = str(kept / model / "data")  # no records but our own
+            contestants, image = _prepare(model, kept / model, arguments)
+            if not arguments.only_tune:
+                latencies += _race(model, contestants, image, arguments, patience)
+    if arguments.only_tune:
+        return 0
     notes = [
         f"{arguments.rounds} rounds; in each, every artifact in random order, {arguments.block:g} "
         "s each, in one process on one thread. ms is the median of the blocks' means; ratios are "
@@ -92,39 +97,49 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--block", type=float, default=0.5, help="seconds of one block")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
+        "--folder", type=Path, help="keep what is tuned and built here, for a run that only races"
+    )
+    parser.add_argument("--only-tune", action="store_true", help="fill the folder, race later")
+    parser.add_argument(
         "--patience", type=float, default=300.0, help="seconds to wait for an idle machine, in all"
     )
     return parser.parse_args()
 
 
 def _prepare(
-    model: str, scratch: Path, arguments: argparse.Namespace
+    model: str, folder: Path, arguments: argparse.Namespace
 ) -> tuple[list[Contestant], Tensors]:
-    """Everything that is compared, built, and an image for it."""
+    """Everything that is compared, built or found in ``folder``, and an image for it."""
     others = {
-        _REFERENCE: build(model, "host", "onnxruntime-fp32", into=scratch / "onnxruntime"),
-        "ncnn": build(model, "host", "ncnn-fp32", into=scratch / "ncnn"),
+        _REFERENCE: _bundle(model, "onnxruntime-fp32", folder / "onnxruntime"),
+        "ncnn": _bundle(model, "ncnn-fp32", folder / "ncnn"),
     }
     contestants = [Contestant(name, bundle.session()) for name, bundle in others.items()]
     reference = others[_REFERENCE]
     onnx_file = reference.folder / reference.manifest.artifact.files[0]
-    contestants.append(Contestant(_PLAIN, _plain(onnx_file, scratch / "plain", reference)))
+    contestants.append(Contestant(_PLAIN, _plain(onnx_file, folder / "plain", reference)))
     tuning_s = 0.0
     for trials in (0, *arguments.trials):
-        if trials:
+        point, took = folder / f"tvm-{trials}", folder / f"tvm-{trials}.seconds"
+        if trials and not took.exists():
             start = time.monotonic()
             tune(model, trials=trials, time_s=arguments.time)
-            tuning_s += time.monotonic() - start
-        bundle = build(model, "host", "tvm-autoscheduler", into=scratch / f"tvm-{trials}")
-        name = f"TVM, {trials} trials"
-        contestants.append(Contestant(name, bundle.session(), trials, tuning_s))
+            took.write_text(str(time.monotonic() - start))
+        tuning_s += float(took.read_text()) if trials else 0.0
+        bundle = _bundle(model, "tvm-autoscheduler", point)
+        contestants.append(Contestant(f"TVM, {trials} trials", bundle.session(), trials, tuning_s))
     return contestants, reference.golden()[0].inputs
 
 
-def _plain(onnx_file: Path, folder: Path, bundle: Any) -> Session:
-    folder.mkdir()
-    module, deadline = "benchmarks.plain_tvm", Deadline.after(_COMPILE_S)
-    run_child(module, [str(onnx_file)], folder, deadline, doing="compiling with TVM by itself")
+def _bundle(model: str, recipe: str, folder: Path) -> Bundle:
+    return load_bundle(folder) if folder.exists() else build(model, "host", recipe, into=folder)
+
+
+def _plain(onnx_file: Path, folder: Path, bundle: Bundle) -> Session:
+    if not (folder / LIBRARY).exists():
+        folder.mkdir(parents=True)
+        module, deadline = "benchmarks.plain_tvm", Deadline.after(_COMPILE_S)
+        run_child(module, [str(onnx_file)], folder, deadline, doing="compiling with TVM by itself")
     manifest = bundle.manifest
     return TvmSession(Artifact(folder, (LIBRARY,), {}, manifest.inputs, manifest.outputs), 1)
 

@@ -19,7 +19,7 @@ from edgepose.bundle import (
     seal,
     verify,
 )
-from edgepose.engines import usable_engine
+from edgepose.engines import ENGINES, find_engine, usable_engine
 from edgepose.engines.base import Engine, PinningEngine, TuningEngine
 from edgepose.errors import BundleError, ProofError, UsageError
 from edgepose.files import folder_atomic, sha256_bytes
@@ -30,7 +30,7 @@ from edgepose.prepare import GRAPH_TOOLS, Prepared, graph_key, prepare
 from edgepose.prove.golden_data import load_golden, save_golden
 from edgepose.prove.proof import Proof
 from edgepose.provenance import git_commit
-from edgepose.recipes import Recipe, recipe_for
+from edgepose.recipes import Recipe, load_recipe, recipe_for
 from edgepose.rescue import can_rescue, rescue
 from edgepose.runners.pack import RunnerProgram
 from edgepose.targets import Target, load_target
@@ -61,7 +61,8 @@ def build(
 ) -> Bundle:
     """Make the proven bundle of ``model`` (a zoo name or an ONNX path) for ``target``.
 
-    ``recipe`` may be ``auto``: the fastest, as the latest race says (``edgepose.verdicts``).
+    ``recipe`` may be ``auto``: the fastest, as the latest race says (``edgepose.verdicts``). By
+    default it is the target's own, but what was tuned where the user tuned this net on a board.
     ``into`` defaults to ``build/<model>/<target>-<recipe>``; ``golden`` is a folder of the
     caller's own images. An unchanged build comes from the cache. Raises UsageError, BuildError
     and, where the outputs are not the model's, ProofError; nothing is half-written then.
@@ -71,7 +72,7 @@ def build(
     if recipe == AUTO:
         how = fastest_recipe(source, hardware, model)
     else:
-        how = recipe_for(hardware, recipe)
+        how = recipe_for(hardware, recipe or _tuned_recipe(source, hardware))
     engine = usable_engine(how.engine)
     images = Path(golden) if golden else None
     max_opset = min(how.max_opset, hardware.max_opset(how.engine) or how.max_opset)
@@ -81,6 +82,18 @@ def build(
     if isinstance(engine, TuningEngine) and not how.on_gpu:  # records are found by the graph
         prepared = prepare(source, max_opset, images, key_of_graph, force)
         records = engine.records_key(prepared.graph_hash, hardware)
+        if recipe is None and records is None:  # it was another net of this name
+            return build(
+                model,
+                target,
+                hardware.recipes.default,
+                weights,
+                into,
+                golden=golden,
+                untrained=untrained,
+                force=force,
+                allow_unproven=allow_unproven,
+            )
     build_key = _build_key(key_of_graph, hardware, how, engine, runner, records)
     place = Path(into) if into else Path("build") / source.spec.name / f"{target}-{how.name}"
     _refuse_foreign_folder(place)
@@ -99,6 +112,18 @@ def build(
         _compile(source, prepared, hardware, how, engine, runner, build_key, folder)
         _require_proof(load_bundle(folder), allow_unproven)
     return _copy(load_bundle(cached), place)
+
+
+def _tuned_recipe(source: ModelSource, target: Target) -> str | None:
+    """The recipe that uses what the user tuned on a board, if there is such a thing."""
+    for recipe in map(load_recipe, target.recipes.allowed):
+        engine = find_engine(recipe.engine) if recipe.engine in ENGINES else None
+        if not isinstance(engine, TuningEngine) or recipe.on_gpu or not engine.check().available:
+            continue
+        if engine.tuned_on_board(source.spec.name, target):
+            _log.info("recipe %s: this net was tuned on such a board", recipe.name)
+            return recipe.name
+    return None
 
 
 def _compile(

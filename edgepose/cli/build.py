@@ -13,7 +13,8 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--target", default="host", help="kind of hardware (default: host)")
     parser.add_argument(
         "--recipe",
-        help="how to compile (default: the target's own); auto: the fastest in `edgepose race`",
+        help="how to compile (default: the target's own, or what was tuned on such a board); "
+        "auto: the fastest in `edgepose race`",
     )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="safetensors or checkpoint")
     parser.add_argument(

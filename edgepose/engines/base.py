@@ -129,3 +129,7 @@ class TuningEngine(Protocol):
     def records_key(self, graph_hash: str, target: Target) -> str | None:
         """Hash of the records that ``compile`` would use now; None without any."""
         ...
+
+    def tuned_on_board(self, model: str, target: Target) -> bool:
+        """Whether there may be records of ``model`` from a board; its graph is not looked at."""
+        ...

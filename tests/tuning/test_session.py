@@ -26,6 +26,7 @@ from edgepose.tuning.session import tune
 from edgepose.tuning.subject import find_subject
 from tests.own_cache import own_cache
 from tests.tiny_nets import save_heatmap_net
+from tests.tuning.databases import make_database
 from tests.tuning.small import ROOT, SETTINGS, kill, processes_of, tuning
 
 pytestmark = pytest.mark.timeout(900)
@@ -50,7 +51,8 @@ def test_a_tuning_covers_every_task_and_a_build_uses_what_it_found(net: Path) ->
     assert (about.trials, about.origin, about.devices) == (12, "board", ("local",))
     assert result.estimate_ms > 0
 
-    tuned = build(str(net), recipe="tvm-autoscheduler", into="tuned")
+    tuned = build(str(net), into="tuned")
+    assert tuned.manifest.recipe.name == "tvm-autoscheduler"
     assert tuned.manifest.proof.passed
     told = tuned.manifest.tuning
     records = best_records(find_subject(str(net), "host").graph_hash, "host")
@@ -75,6 +77,13 @@ def modules_of_a_cached_build(net: Path) -> set[str]:
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
     assert "compiling" not in done.stderr
     return set(done.stdout.split())
+
+
+def test_what_was_tuned_is_no_reason_to_build_another_net_of_its_name_with_tvm(
+    net: Path, tmp_path: Path
+) -> None:
+    make_database(tmp_path / "data" / "tuning", target="host", model="net", block=8)
+    assert build(str(net)).manifest.recipe.name == "onnxruntime-fp32"
 
 
 def test_the_same_command_again_measures_nothing_twice(net: Path) -> None:

@@ -10,7 +10,7 @@ from edgepose.engines.base import Artifact, Engine, Session, ToolStatus, Tuning
 from edgepose.engines.tvm.cuda import compile_for_gpu
 from edgepose.engines.tvm.hardware import tvm_target
 from edgepose.engines.tvm.pins import check_pins
-from edgepose.engines.tvm.records import Records, best_records
+from edgepose.engines.tvm.records import Records, best_records, tuned_on_board
 from edgepose.engines.tvm.session import TvmSession
 from edgepose.engines.tvm.steps import LIBRARY, Compiled, CompileRequest, compile_apart
 from edgepose.graph.spec import Graph
@@ -64,6 +64,9 @@ class TvmEngine:
     def records_key(self, graph_hash: str, target: Target) -> str | None:
         records = best_records(graph_hash, target.name)
         return records.key if records else None
+
+    def tuned_on_board(self, model: str, target: Target) -> bool:
+        return tuned_on_board(model, target.name)
 
     def runner(self, target: Target) -> RunnerProgram:
         program = tvm_runner(target.arch)

@@ -112,6 +112,20 @@ def best_records(
     return None
 
 
+def tuned_on_board(model: str, target: str) -> bool:
+    """Whether the user tuned a net of this name on a board of ``target``, by the TVM in use."""
+    wanted = (model, tvm_version())
+    for path in _databases(user_data() / "tuning", "*", "board"):
+        try:
+            about = read_about(_opened(path))
+        except RecordsError as error:
+            _log.warning("%s", error)
+            continue
+        if (about.model, about.tvm_version) == wanted and target in about.targets:
+            return True
+    return False
+
+
 def all_records() -> list[Records]:
     """Every database of this host, the user's first; damaged ones are left out with a notice."""
     found = []
