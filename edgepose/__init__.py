@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from edgepose.bundle import load_bundle
     from edgepose.errors import EdgePoseError
     from edgepose.graph.create import create_model
+    from edgepose.pose.pipeline import Pipeline, PipelineSettings
     from edgepose.zoo import list_models, model_spec
 
 __version__ = "0.1.0"
 __all__ = [
     "EdgePoseError",
+    "Pipeline",
+    "PipelineSettings",
     "__version__",
     "bench",
     "build",
@@ -34,6 +37,8 @@ __all__ = [
 
 _HOMES = {
     "EdgePoseError": "edgepose.errors",
+    "Pipeline": "edgepose.pose.pipeline",
+    "PipelineSettings": "edgepose.pose.pipeline",
     "bench": "edgepose.bench.session",
     "build": "edgepose.build",
     "compare": "edgepose.bench.compare",

@@ -25,8 +25,10 @@ class InputSpec(_Data, frozen=True, kw_only=True):
     """How an image becomes the net's input tensor, float32 [1, 3, height, width].
 
     ``mean`` and ``std`` are in 0..255 units and in the order of ``color``.
-    ``fit``: ``crop`` = affine crop around a person's box; ``letterbox`` = keep the ratio, pad right
-    and bottom; ``center`` = keep the ratio, pad around; ``stretch`` = resize to fit.
+    ``fit``: ``crop`` = affine crop around a person's box, ``crop-udp`` = one from pixel centre to
+    pixel centre (UDP); ``letterbox`` = keep the ratio, pad right and bottom; ``center`` = keep the
+    ratio, pad around; ``short`` = keep the ratio, short side to short side, pad or cut the other;
+    ``stretch`` = resize to fit.
     """
 
     height: Positive
@@ -34,7 +36,7 @@ class InputSpec(_Data, frozen=True, kw_only=True):
     color: Literal["rgb", "bgr"] = "rgb"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (255.0, 255.0, 255.0)
-    fit: Literal["crop", "letterbox", "center", "stretch"] = "stretch"
+    fit: Literal["crop", "crop-udp", "letterbox", "center", "short", "stretch"] = "stretch"
     pad: float = 0.0
 
 
@@ -45,9 +47,12 @@ class SimCCDecoder(_Data, frozen=True, kw_only=True, tag_field="kind", tag="simc
 
 
 class HeatmapDecoder(_Data, frozen=True, kw_only=True, tag_field="kind", tag="heatmap"):
-    """One output [1, K, height/stride, width/stride]; cell i lies at input pixel i·stride."""
+    """One output [1, K, height/stride, width/stride]; cell i lies at input pixel i·stride.
 
-    refine: Literal["none", "quarter", "dark"] = "quarter"
+    With ``refine = "udp"`` the first cell lies at the first pixel and the last at the last one.
+    """
+
+    refine: Literal["none", "quarter", "dark", "udp"] = "quarter"
     blur_kernel: Positive = 11
 
 

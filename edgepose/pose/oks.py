@@ -32,25 +32,26 @@ def oks(points: Floats, others: Floats, sigmas: NDArray[np.float64], area: float
     return float(np.exp(-squared / (2 * area * (2 * sigmas) ** 2)).mean())
 
 
-def oks_to_others(
-    points: Floats,
+def oks_between(
+    poses: Floats,
     others: Floats,
     sigmas: NDArray[np.float64],
-    areas: tuple[float, Floats],
+    areas: tuple[Floats, Floats],
     least_score: float | None = None,
 ) -> NDArray[np.float64]:
-    """OKS [N] of one pose [K, 3] (x, y, score) with ``others`` [N, K, 3], as mmpose compares poses.
+    """OKS [N, M] of ``poses`` [N, K, 3] (x, y, score) with ``others`` [M, K, 3], as mmpose has it.
 
-    ``areas`` are the pose's own and the others' [N] in pixels²; the mean of both counts. With
+    ``areas`` [N] and [M] are the poses' in pixels²; the mean of a pair's counts. With
     ``least_score`` only points count that both have above it; 0 where there is none.
     """
-    own, their = areas
-    squared = ((others[..., :2].astype(np.float64) - points[:, :2]) ** 2).sum(axis=-1)
-    scale = (own + np.asarray(their, np.float64)) / 2 + np.spacing(1)
-    similarity = np.exp(-squared / (2 * sigmas) ** 2 / scale[:, None] / 2)
+    own, their = (np.asarray(each, np.float64) for each in areas)
+    scale = (own[:, None] + their) / 2 + np.spacing(1)
+    apart = poses[:, None, :, :2].astype(np.float64) - others[:, :, :2]
+    squared = apart[..., 0] ** 2 + apart[..., 1] ** 2
+    similarity = np.exp(-squared / (2 * sigmas) ** 2 / scale[..., None] / 2)
     if least_score is None:
         mean: NDArray[np.float64] = similarity.mean(axis=-1)
         return mean
-    seen = (points[:, 2] > least_score) & (others[..., 2] > least_score)
+    seen = (poses[:, None, :, 2] > least_score) & (others[:, :, 2] > least_score)
     of_seen: NDArray[np.float64] = (similarity * seen).sum(axis=-1) / np.maximum(seen.sum(-1), 1)
     return of_seen

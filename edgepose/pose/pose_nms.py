@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.pose.oks import oks_to_others
+from edgepose.pose.nms import greedy
+from edgepose.pose.oks import oks_between
 from edgepose.pose.result import Floats
 
 _MOST_POSES = 20  # mmpose's limit of the soft variant
@@ -20,18 +21,12 @@ def oks_nms(
     """Indices of the poses [N, K, 3] (x, y, score) that stay, best of ``scores`` [N] first.
 
     A pose falls where its OKS with a better one that stays is greater than ``limit``. ``areas`` [N]
-    in pixels²; see ``oks_to_others`` for ``least_score``.
+    in pixels²; see ``oks_between`` for ``least_score``.
     """
     order = _best_first(scores)
-    kept: list[int] = []
-    while order.size:
-        best, rest = int(order[0]), order[1:]
-        kept.append(best)
-        similar = oks_to_others(
-            poses[best], poses[rest], sigmas, (float(areas[best]), areas[rest]), least_score
-        )
-        order = rest[similar <= limit]
-    return np.array(kept, np.int64)
+    ordered, sizes = poses[order], areas[order]
+    similar = oks_between(ordered, ordered, sigmas, (sizes, sizes), least_score)
+    return order[greedy(similar > limit)]
 
 
 def soft_oks_nms(
@@ -43,12 +38,12 @@ def soft_oks_nms(
     """
     order = _best_first(scores)
     left = np.asarray(scores, np.float64)[order]
+    similar = oks_between(poses, poses, sigmas, (areas, areas))
     kept: list[int] = []
     while order.size and len(kept) < _MOST_POSES:
         best, rest = int(order[0]), order[1:]
         kept.append(best)
-        similar = oks_to_others(poses[best], poses[rest], sigmas, (float(areas[best]), areas[rest]))
-        left = left[1:] * np.exp(-(similar**2) / limit)
+        left = left[1:] * np.exp(-(similar[best, rest] ** 2) / limit)
         again = _best_first(left)
         order, left = rest[again], left[again]
     return np.array(kept, np.int64)

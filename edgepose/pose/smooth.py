@@ -1,6 +1,7 @@
 """Smoothing of key points over time: steady where they rest, without lag where they move."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,18 +9,27 @@ from numpy.typing import NDArray
 from edgepose.pose.result import Floats
 
 
-class OneEuro:
-    """The 1 € filter (Casiez et al., CHI 2012): a low pass whose cut-off rises with the speed.
+@dataclass(frozen=True)
+class OneEuroSettings:
+    """Of the 1 € filter (Casiez et al., CHI 2012): a low pass whose cut-off rises with the speed.
 
-    Works on any number of coordinates at once, each for itself. ``min_cutoff`` and
-    ``speed_cutoff`` in 1 / unit of time, ``beta`` is the gain of the speed. The first value passes
-    as it is. The defaults are mmpose's (0.29) for coordinates in pixels and one frame as the unit.
+    ``min_cutoff`` and ``speed_cutoff`` in 1 / unit of time, ``beta`` is the gain of the speed: each
+    coordinate's own, or with ``joint_speed`` that of the point [..., 2] which it belongs to, as
+    mmdeploy's tracker has it. The defaults are mmpose's (0.29) for coordinates in pixels and one
+    frame as the unit.
     """
 
-    def __init__(
-        self, min_cutoff: float = 0.004, beta: float = 0.7, speed_cutoff: float = 1.0
-    ) -> None:
-        self._min_cutoff, self._beta, self._speed_cutoff = min_cutoff, beta, speed_cutoff
+    min_cutoff: float = 0.004
+    beta: float = 0.7
+    speed_cutoff: float = 1.0
+    joint_speed: bool = False
+
+
+class OneEuro:
+    """The filter on any number of coordinates at once; the first value passes as it is."""
+
+    def __init__(self, settings: OneEuroSettings = OneEuroSettings()) -> None:
+        self._settings = settings
         self._value: NDArray[np.float64] | None = None
         self._speed: NDArray[np.float64] = np.zeros(0)
 
@@ -28,15 +38,37 @@ class OneEuro:
         new = np.asarray(value, np.float64)
         if self._value is None:
             self._value, self._speed = new, np.zeros_like(new)
-            return new
-        part = _part(np.array(self._speed_cutoff), elapsed)
-        self._speed = part * (new - self._value) / elapsed + (1 - part) * self._speed
-        follow = _part(self._min_cutoff + self._beta * np.abs(self._speed), elapsed)
-        self._value = follow * new + (1 - follow) * self._value
+        else:
+            moved = new - self._value
+            self._value, self._speed = one_euro_step(
+                new, moved, self._speed, np.array(elapsed), self._settings
+            )
         return self._value
 
 
-def _part(cutoff: NDArray[np.float64], elapsed: float) -> NDArray[np.float64]:
+def one_euro_step(
+    new: NDArray[np.float64],
+    moved: NDArray[np.float64],
+    speed: NDArray[np.float64],
+    elapsed: NDArray[np.float64],
+    settings: OneEuroSettings,
+    size: NDArray[np.float64] | float = 1.0,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The filtered value and speed. ``new`` has ``moved`` so far from the last filtered value.
+
+    ``elapsed`` > 0 and ``size``, the length that speeds are measured in, broadcast to the value.
+    """
+    part = _part(np.array(settings.speed_cutoff), elapsed)
+    speed = speed + part * (moved / elapsed - speed)
+    if settings.joint_speed:
+        pace = np.sqrt(speed[..., :1] ** 2 + speed[..., 1:] ** 2)
+    else:
+        pace = np.abs(speed)
+    follow = _part(settings.min_cutoff + settings.beta * (pace / size), elapsed)
+    return new - (1 - follow) * moved, speed
+
+
+def _part(cutoff: NDArray[np.float64], elapsed: NDArray[np.float64]) -> NDArray[np.float64]:
     """How much of a new value counts."""
     turns = 2 * math.pi * cutoff * elapsed
     part: NDArray[np.float64] = turns / (turns + 1)

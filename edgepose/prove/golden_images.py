@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from edgepose.config import load_toml
 from edgepose.errors import UsageError
-from edgepose.pose.preprocess import prepare, read_image
+from edgepose.pose.preprocess import CROPS, prepare, read_image
 from edgepose.zoo import InputSpec
 
 _SHIPPED = Path(__file__).parent / "golden"
+ONE_PERSON, TWO_PERSONS = _SHIPPED / "greeting.png", _SHIPPED / "pair.png"
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 _Box = tuple[float, float, float, float]
@@ -43,7 +44,7 @@ class GoldenCase:
 def golden_cases(spec: InputSpec, extra_folder: Path | None = None) -> list[GoldenCase]:
     """The shipped pictures, then the images of ``extra_folder``, each as the net's input tensor.
 
-    A net of single persons (``fit = "crop"``) gets the first person of a shipped picture, and the
+    A net of single persons (a crop) gets the first person of a shipped picture, and the
     whole of a caller's image: crop it to one person before. Raises UsageError where
     ``extra_folder`` is not a folder, or holds neither JPEG nor PNG, or one that cannot be read.
     """
@@ -85,7 +86,7 @@ def _some_images_of(folder: Path) -> list[Path]:
 
 
 def _tensor(path: Path, spec: InputSpec, box: _Box | None) -> NDArray[np.float32]:
-    return prepare(read_image(path), spec, box if spec.fit == "crop" else None)[0]
+    return prepare(read_image(path), spec, box if spec.fit in CROPS else None)[0]
 
 
 def _plain(stem: str) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgepose.errors import UsageError
-from edgepose.pose.decode import Boxes, Keypoints, decode
+from edgepose.pose.decode import Boxes, Keypoints, decode, decode_crops
 from edgepose.pose.decode.heatmap import decode_heatmaps
 from edgepose.pose.decode.rtmdet import decode_rtmdet
 from edgepose.pose.decode.simcc import decode_simcc
@@ -18,13 +18,20 @@ from edgepose.zoo import (
     SimCCDecoder,
 )
 
+SMALL = InputSpec(height=64, width=48)
 
-def model(decoder: Decoder | None, keypoints: int, outputs: tuple[str, ...]) -> ModelSpec:
+
+def model(
+    decoder: Decoder | None,
+    keypoints: int,
+    outputs: tuple[str, ...],
+    size: InputSpec = SMALL,
+) -> ModelSpec:
     return ModelSpec(
         name="net",
         family="onnx",
         task="unknown",
-        input=InputSpec(height=64, width=48),
+        input=size,
         outputs=outputs,
         decoder=decoder,
         keypoints=keypoints,
@@ -56,17 +63,53 @@ def test_quarter_offset_decodes_as_the_original_code(shared_data: Path, codec: s
     np.testing.assert_allclose(found.scores, reference[f"{codec}_dec_s"][0])
 
 
-def test_dark_agrees_with_the_udp_codec_away_from_the_edges(shared_data: Path) -> None:
+def test_udp_decodes_as_the_original_code(shared_data: Path) -> None:
     reference = np.load(shared_data / "reference" / "post_heatmap_codecs.npz")
-    heatmaps, expected = reference["udp_noisy"][None], reference["udp_dec_kp"][0]
-    stride = (192 / 47, 256 / 63)  # UDP's: from the first cell's centre to the last one's
-    cells = expected / stride
-    inside = (cells > 3).all(1) & (cells < [44, 60]).all(1) & (reference["udp_dec_s"][0] > 0.5)
+    decoder = HeatmapDecoder(refine="udp", blur_kernel=11)
+    spec = model(decoder, 17, ("heatmaps",), InputSpec(height=256, width=192, fit="crop-udp"))
+    found = decode(spec, {"heatmaps": reference["udp_noisy"][None]})
+    assert isinstance(found, Keypoints)
+    np.testing.assert_allclose(found.points, reference["udp_dec_kp"][0], atol=1e-4)
+    np.testing.assert_allclose(found.scores, reference["udp_dec_s"][0])
+
+
+def test_dark_agrees_with_udp_away_from_the_edges(shared_data: Path) -> None:
+    reference = np.load(shared_data / "reference" / "post_heatmap_codecs.npz")
+    heatmaps = reference["udp_noisy"][None]
+    dark, udp, plain = (
+        decode_heatmaps(heatmaps, (1, 1), refine, 11) for refine in ("dark", "udp", "none")
+    )
+    inside = (plain.points > 2).all(1) & (plain.points < [45, 61]).all(1) & (plain.scores > 0.5)
     assert inside.sum() >= 12
-    refined = decode_heatmaps(heatmaps, stride, "dark", 11).points
-    plain = decode_heatmaps(heatmaps, stride, "none").points
-    np.testing.assert_allclose(refined[inside], expected[inside], atol=0.02)
-    assert np.abs(plain[inside] - expected[inside]).max() > 1
+    np.testing.assert_allclose(dark.points[inside], udp.points[inside], atol=0.01)
+    assert np.abs(plain.points - udp.points)[inside].max() > 0.25
+
+
+def test_crops_decode_together_as_each_alone() -> None:
+    random = np.random.default_rng(0)
+    size = InputSpec(height=64, width=48, fit="crop")
+    x, y = (random.normal(size=(3, 5, n)).astype(np.float32) for n in (96, 128))
+    heatmaps = random.random((3, 5, 16, 12), np.float32)
+    cases: list[tuple[Decoder, list[np.ndarray]]] = [(SimCCDecoder(), [x, y])]
+    cases += [
+        (HeatmapDecoder(refine=refine), [heatmaps]) for refine in ("none", "quarter", "dark", "udp")
+    ]
+    for decoder, outputs in cases:
+        spec = model(decoder, 5, tuple(map(str, range(len(outputs)))), size)
+        points, scores = decode_crops(spec, outputs)
+        for i in range(3):
+            alone = decode(spec, {str(n): each[i : i + 1] for n, each in enumerate(outputs)})
+            assert isinstance(alone, Keypoints)
+            np.testing.assert_allclose(alone.points, points[i], atol=1e-6)
+            np.testing.assert_array_equal(alone.scores, scores[i])
+
+
+def test_boxes_are_cut_to_the_part_that_the_image_fills() -> None:
+    outputs = detector_outputs()
+    whole = decode_rtmdet(outputs, RTMDetDecoder(strides=(8, 16)), (64, 48))
+    part = decode_rtmdet(outputs, RTMDetDecoder(strides=(8, 16)), (30, 14), (10, 8))
+    np.testing.assert_allclose(whole.boxes[0], [6, 4, 26, 44])
+    np.testing.assert_allclose(part.boxes[0], [8, 10, 22, 40])
 
 
 def test_dark_finds_the_centre_of_a_gaussian_between_cells() -> None:
@@ -81,7 +124,7 @@ def test_dark_stays_on_the_cell_near_the_edge_and_on_flat_maps() -> None:
     np.testing.assert_array_equal(flat.points, [[0, 0]])
 
 
-@pytest.mark.parametrize("refine", ["none", "quarter", "dark"])
+@pytest.mark.parametrize("refine", ["none", "quarter", "dark", "udp"])
 def test_a_map_without_a_peak_gives_a_point_outside_the_input(refine: str) -> None:
     found = decode_heatmaps(np.full((1, 2, 16, 12), -0.5, np.float32), (4, 4), refine, 3)
     assert (found.points < 0).all() and (found.scores <= 0).all()

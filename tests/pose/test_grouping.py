@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.peers import plain_grouping
+from edgepose.errors import UsageError
 from edgepose.pose.decode.grouping import find_peaks, group, joint_order, match
-from edgepose.pose.decode.grouping_fast import group_fast
+from edgepose.pose.decode.grouping_fast import group_fast, group_maps
 
 Floats = NDArray[np.float32]
 CASES = [f"{data}{number}" for data in ("coco", "crowdpose") for number in range(6)]
@@ -42,6 +43,8 @@ def test_grouping_equals_the_plain_algorithm_on_any_size(
 ) -> None:
     out0, out1 = _scene(people=4, shape=(shape[0] // 2, shape[1] // 2))
     heatmaps = _enlarged(out1[0], shape)
+    # Of equal peaks, torch takes any first.
+    heatmaps += np.random.default_rng(0).uniform(0, 1e-5, heatmaps.shape).astype(np.float32)
     tag = _enlarged(out0[0, KEYPOINTS:], shape)
     tags = np.stack([tag + 0.1 * index for index in range(tags_per_cell)], axis=-1)
     wanted, scores = plain_grouping.group(heatmaps, tags, joint_order(KEYPOINTS))
@@ -63,6 +66,53 @@ def test_the_fast_way_finds_what_the_exact_one_finds(people: int) -> None:
     distances = np.linalg.norm(fast.points - exact.points, axis=-1)
     assert distances.mean() <= 0.5 if people else not distances.size
     np.testing.assert_allclose(fast.scores, exact.scores, atol=1e-5)
+
+
+def test_the_fast_way_stays_inside_where_joints_lie_at_the_edges() -> None:
+    out0, out1 = (np.zeros(shape, np.float32) for shape in ((1, 34, 32, 24), (1, 17, 64, 48)))
+    corners = [(0, 0), (0, -1), (-1, 0), (-1, -1)]
+    for joint in range(KEYPOINTS):
+        y, x = corners[joint % len(corners)]
+        out1[0, joint, y, x] = 1
+    fast = group_fast(out0, out1, KEYPOINTS)
+    maps = _enlarged(out1[0] / 2, (128, 96))
+    exact = group(maps, np.zeros((*maps.shape, 1), np.float32))
+    assert len(fast.scores) == len(exact.scores) == 1
+    np.testing.assert_array_equal(fast.points, exact.points)
+    np.testing.assert_allclose(fast.values, exact.values)
+
+
+def test_the_fast_way_groups_the_tags_of_two_passes() -> None:
+    out0, out1 = _scene(4, shape=(96, 80))
+    size = (192, 160)
+    heatmaps = (_enlarged(out0[0, :KEYPOINTS], (96, 80)) + out1[0]) / 2
+    passes = [out0[0, KEYPOINTS:], out0[0, KEYPOINTS:] + np.float32(0.1)]
+    tags = np.stack([_enlarged(_enlarged(each, (96, 80)), size) for each in passes], axis=-1)
+    exact = group(_enlarged(heatmaps, size), tags)
+    fast = group_maps(heatmaps, np.stack(passes))
+    assert len(fast.scores) == len(exact.scores) >= 4
+    assert np.linalg.norm(fast.points - exact.points, axis=-1).mean() <= 0.5
+
+
+def test_the_fast_way_finds_peaks_on_the_edge_within_the_map() -> None:
+    for seed in range(20):
+        noise = np.random.default_rng(seed)
+        smooth = [
+            np.stack([cv2.GaussianBlur(each, (0, 0), 6) * 3 for each in noise.normal(size=shape)])
+            for shape in ((28, 56, 56), (14, 112, 112))
+        ]
+        out0, out1 = (maps[None].astype(np.float32) for maps in smooth)
+        found = group_fast(out0, out1, 14)
+        points = found.points[found.values > 0]
+        assert len(points)
+        assert (points >= -0.5).all()
+        assert (points < 224.5).all()
+
+
+def test_the_fast_way_refuses_outputs_of_other_sizes() -> None:
+    out0, out1 = _scene(1, shape=(64, 64))
+    with pytest.raises(UsageError, match="cannot be grouped"):
+        group_fast(out0, out1[:, :, :60], KEYPOINTS)
 
 
 def _enlarged(maps: Floats, shape: tuple[int, ...]) -> Floats:

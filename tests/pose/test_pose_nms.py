@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepose.pose.oks import oks_to_others, sigmas_for
+from edgepose.pose.oks import oks_between, sigmas_for
 from edgepose.pose.pose_nms import oks_nms, soft_oks_nms
 
 SIGMAS = sigmas_for(17)
@@ -23,8 +23,8 @@ def test_the_same_poses_stay_as_in_the_original_code(
     np.testing.assert_array_equal(oks_nms(poses, scores, areas, SIGMAS, limit), plain)
     np.testing.assert_array_equal(oks_nms(poses, scores, areas, SIGMAS, limit, 0.2), seen)
     np.testing.assert_array_equal(soft_oks_nms(poses, scores, areas, SIGMAS, limit), soft)
-    similar = oks_to_others(poses[0], poses, SIGMAS, (float(areas[0]), areas))
-    np.testing.assert_allclose(similar, first, atol=1e-6)
+    similar = oks_between(poses[:1], poses, SIGMAS, (areas[:1], areas))
+    np.testing.assert_allclose(similar[0], first, atol=1e-6)
 
 
 def test_no_poses_leave_none() -> None:

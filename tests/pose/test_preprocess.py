@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepose.errors import UsageError
-from edgepose.pose.preprocess import prepare, read_image
+from edgepose.pose.preprocess import (
+    Placement,
+    crop_matrices,
+    prepare,
+    prepare_crops,
+    read_image,
+)
 from edgepose.zoo import InputSpec
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "color": "bgr"}
@@ -17,21 +23,72 @@ def spec(fit: str, height: int = 64, width: int = 48, **rest: object) -> InputSp
     return InputSpec(height=height, width=width, fit=fit, **{**PLAIN, **rest})
 
 
-def test_crops_match_the_original_code(shared_data: Path) -> None:
+@pytest.mark.parametrize("kind", ["std", "udp"])
+def test_matrices_of_crops_equal_the_original_code(shared_data: Path, kind: str) -> None:
+    reference = np.load(shared_data / "reference" / "post_affine.npz")
+    boxes = reference["boxes_xyxy"].astype(np.float64)
+    centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) * 1.25
+    widths = np.maximum(sides[:, 0], sides[:, 1] * 192 / 256)
+    found = crop_matrices(centres, widths, (192, 256), kind == "udp", reference["rots"])
+    np.testing.assert_allclose(found, reference[f"{kind}_mats"], atol=1e-4)
+    tops = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 1]], axis=-1)
+    points = np.stack([boxes[:, :2], boxes[:, 2:], tops], axis=1)
+    expected = reference[f"{kind}_kps"][:, 0]
+    np.testing.assert_allclose(Placement(found).to_input(points), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "fit"), [("std", "crop"), ("udp", "crop-udp")])
+def test_crops_equal_the_original_code(shared_data: Path, kind: str, fit: str) -> None:
     reference = np.load(shared_data / "reference" / "post_affine.npz")
     image = read_image(shared_data / "images" / "000000197388.jpg")
     upright = np.flatnonzero(reference["rots"] == 0)
     assert len(upright) == 2
-    for i in upright:
-        tensor, placement = prepare(image, spec("crop", 256, 192), reference["boxes_xyxy"][i])
-        crop = tensor[0].transpose(1, 2, 0)
-        assert np.abs(crop - reference["std_crops"][i]).max() <= 2
-        np.testing.assert_allclose(placement.matrix, reference["std_mats"][i], atol=1e-4)
-        x1, y1, x2, y2 = reference["boxes_xyxy"][i]
-        points = [[x1, y1], [x2, y2], [(x1 + x2) / 2, y1]]
-        np.testing.assert_allclose(
-            placement.to_input(points), reference["std_kps"][i][0], atol=1e-4, rtol=1e-4
-        )
+    boxes = reference["boxes_xyxy"][upright]
+    tensors, placement = prepare_crops(image, spec(fit, 256, 192), boxes)
+    crops = tensors.transpose(0, 2, 3, 1)
+    assert np.abs(crops - reference[f"{kind}_crops"][upright]).max() <= 2
+    np.testing.assert_allclose(placement.matrix, reference[f"{kind}_mats"][upright], atol=1e-4)
+    for box, tensor in zip(boxes, tensors, strict=True):
+        np.testing.assert_array_equal(prepare(image, spec(fit, 256, 192), box)[0][0], tensor)
+
+
+def test_points_of_crops_lead_back_as_in_the_original_code(shared_data: Path) -> None:
+    reference = np.load(shared_data / "reference" / "post_affine.npz")
+    image = read_image(shared_data / "images" / "000000197388.jpg")
+    _, placement = prepare_crops(image, spec("crop", 256, 192), reference["boxes_xyxy"])
+    found = placement.to_image(reference["inv_kp_in"])
+    np.testing.assert_allclose(found, reference["inv_kp_out"], atol=1e-4)
+
+
+def test_the_short_side_is_filled_as_in_the_original_code(shared_data: Path) -> None:
+    with np.load(shared_data / "reference" / "post_ae_e2e.npz", allow_pickle=False) as data:
+        table, columns = data["resize_table"], str(data["resize_table_cols"]).split()
+    assert len(table) == 96
+    for row in table:
+        case = dict(zip(columns, row, strict=True))
+        image = np.zeros((int(case["h"]), int(case["w"]), 3), np.uint8)
+        _, placement = prepare(image, spec("short", int(case["out_h"]), int(case["out_w"])))
+        np.testing.assert_allclose(placement.matrix.ravel(), row[-6:], atol=1e-4)
+
+
+@pytest.mark.parametrize("fit", ["letterbox", "center", "short", "stretch"])
+def test_the_part_that_an_image_fills_is_where_its_corners_lie(fit: str) -> None:
+    _, placement = prepare(np.zeros((30, 60, 3), np.uint8), spec(fit, 64, 96))
+    corners = placement.to_input([[0, 0], [60, 30]]).ravel()
+    limits = np.tile([96, 64], 2)
+    assert placement.filled is not None
+    np.testing.assert_allclose(placement.filled, np.clip(corners, 0, limits), atol=1e-9)
+
+
+def test_a_crop_from_a_large_picture_is_the_same_as_from_a_small_part_of_it() -> None:
+    """Large crops are warped from the whole image, small ones from a copy of their part."""
+    random = np.random.default_rng(0)
+    small = cv2.resize(random.integers(0, 255, (60, 40, 3), np.uint8), (600, 900))
+    large = np.zeros((900, 1800, 3), np.uint8)
+    large[:, :600] = small
+    box = [100, 100, 500, 800]
+    one, two = (prepare(image, spec("crop", 256, 192), box)[0] for image in (small, large))
+    np.testing.assert_allclose(one, two, atol=1)
 
 
 def test_a_crop_holds_a_quarter_more_than_the_box_and_centres_it() -> None:
@@ -69,7 +126,7 @@ def test_each_fit_puts_its_padding_where_it_says(
 
 
 @given(
-    st.sampled_from(["crop", "letterbox", "center", "stretch"]),
+    st.sampled_from(["crop", "crop-udp", "letterbox", "center", "short", "stretch"]),
     st.integers(1, 300),
     st.integers(1, 300),
     st.tuples(st.floats(-500, 500), st.floats(-500, 500)),
@@ -81,7 +138,7 @@ def test_placement_leads_back_to_where_it_came_from(
     np.testing.assert_allclose(placement.to_image(placement.to_input(point)), point, atol=1e-6)
 
 
-@pytest.mark.parametrize("fit", ["crop", "letterbox", "center", "stretch"])
+@pytest.mark.parametrize("fit", ["crop", "crop-udp", "letterbox", "center", "stretch"])
 def test_placement_finds_a_bright_spot_of_the_image_in_the_input(fit: str) -> None:
     image = np.zeros((240, 320, 3), np.uint8)
     cv2.circle(image, (200, 90), 12, (255, 255, 255), -1)

@@ -2,22 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgepose.errors import UsageError
 from edgepose.pose.decode.associative import strongest_peaks
-from edgepose.pose.decode.heatmap import decode_heatmaps
+from edgepose.pose.decode.heatmap import heatmap_points
 from edgepose.pose.decode.rtmdet import decode_rtmdet
-from edgepose.pose.decode.simcc import decode_simcc
+from edgepose.pose.decode.simcc import simcc_points
 from edgepose.pose.result import Boxes, Floats, Keypoints
 from edgepose.zoo import (
     AssociativeDecoder,
     HeatmapDecoder,
-    InputSpec,
     ModelSpec,
     RTMDetDecoder,
     SimCCDecoder,
 )
 
-__all__ = ["Boxes", "Keypoints", "decode", "ordered_outputs"]
+__all__ = ["Boxes", "Keypoints", "check_outputs", "decode", "decode_crops", "ordered_outputs"]
 
 
 def decode(spec: ModelSpec, outputs: Mapping[str, Floats]) -> Keypoints | Boxes:
@@ -25,25 +27,35 @@ def decode(spec: ModelSpec, outputs: Mapping[str, Floats]) -> Keypoints | Boxes:
 
     Raises UsageError where the model has no decoder, or outputs that its decoder cannot read.
     """
-    decoder, arrays = spec.decoder, ordered_outputs(spec, outputs)
-    if decoder is None or spec.input is None:
-        raise UsageError(
-            f"model {spec.name!r} does not say how its outputs are decoded",
-            hint="Put a TOML file with [input] and [decoder] beside the ONNX file.",
-        )
-    _check(spec, arrays)
-    size = (spec.input.height, spec.input.width)
-    match decoder:
-        case SimCCDecoder():
-            return decode_simcc(arrays[0], arrays[1], decoder.split)
-        case HeatmapDecoder():
-            stride = _stride(spec.input, arrays[0])
-            return decode_heatmaps(arrays[0], stride, decoder.refine, decoder.blur_kernel)
-        case RTMDetDecoder():
-            return decode_rtmdet(arrays, decoder, size)
+    arrays = ordered_outputs(spec, outputs)
+    check_outputs(spec, arrays, 1)
+    assert spec.input is not None
+    match spec.decoder:
+        case RTMDetDecoder() as decoder:
+            return decode_rtmdet(arrays, decoder, (spec.input.height, spec.input.width))
         case AssociativeDecoder():
-            stride = _stride(spec.input, arrays[1])
-            return strongest_peaks(arrays[0], arrays[1], spec.keypoints, stride)
+            return strongest_peaks(arrays[0], arrays[1], spec.keypoints, _stride(spec, arrays[1]))
+    points, scores = decode_crops(spec, arrays)
+    return Keypoints(points[0], scores[0])
+
+
+def decode_crops(
+    spec: ModelSpec, outputs: Sequence[Floats]
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Points [N, K, 2] and scores [N, K] of N crops of a net of single persons.
+
+    ``outputs`` [N, …] are in the model's order. Raises UsageError as ``decode`` does.
+    """
+    check_outputs(spec, outputs, len(outputs[0]))
+    match spec.decoder:
+        case SimCCDecoder(split=split):
+            return simcc_points(outputs[0], outputs[1], split)
+        case HeatmapDecoder(refine=refine, blur_kernel=kernel):
+            return heatmap_points(outputs[0], _stride(spec, outputs[0]), refine, kernel)
+    raise UsageError(
+        f"model {spec.name!r} does not tell the key points of one person",
+        hint="Take a top-down model.",
+    )
 
 
 def ordered_outputs(spec: ModelSpec, outputs: Mapping[str, Floats]) -> list[Floats]:
@@ -53,29 +65,39 @@ def ordered_outputs(spec: ModelSpec, outputs: Mapping[str, Floats]) -> list[Floa
     return list(outputs.values())
 
 
-def _stride(spec: InputSpec, heatmaps: Floats) -> tuple[float, float]:
+def _stride(spec: ModelSpec, heatmaps: Floats) -> tuple[float, float]:
     """Input pixels per cell, (x, y)."""
-    return spec.width / heatmaps.shape[3], spec.height / heatmaps.shape[2]
-
-
-def _check(spec: ModelSpec, arrays: Sequence[Floats]) -> None:
-    """Refuse outputs of a wrong number, rank, batch or number of channels."""
     assert spec.input is not None
+    height, width = heatmaps.shape[2:]
+    if isinstance(spec.decoder, HeatmapDecoder) and spec.decoder.refine == "udp":
+        # From the first cell's centre to the last one's, in mmpose over the whole input.
+        height, width = height - 1, width - 1
+    return spec.input.width / width, spec.input.height / height
+
+
+def check_outputs(spec: ModelSpec, arrays: Sequence[Floats], batch: int) -> None:
+    """Refuse outputs of a wrong number, rank, batch or number of channels (UsageError)."""
+    if spec.decoder is None or spec.input is None:
+        raise UsageError(
+            f"model {spec.name!r} does not say how its outputs are decoded",
+            hint="Put a TOML file with [input] and [decoder] beside the ONNX file.",
+        )
     height, width = spec.input.height, spec.input.width
     expected: list[tuple[int | None, ...]]
     match spec.decoder:
         case SimCCDecoder(split=split):
             k = spec.keypoints
-            expected = [(1, k, round(width * split)), (1, k, round(height * split))]
+            expected = [(batch, k, round(width * split)), (batch, k, round(height * split))]
         case HeatmapDecoder():
-            expected = [(1, spec.keypoints, None, None)]
+            expected = [(batch, spec.keypoints, None, None)]
         case RTMDetDecoder(layout="fused", strides=strides):
-            expected = [(1, -(-height // s), -(-width // s), None) for s in strides]
+            expected = [(batch, -(-height // s), -(-width // s), None) for s in strides]
         case RTMDetDecoder(strides=strides):
             cells = [(-(-height // s), -(-width // s)) for s in strides]
-            expected = [(1, c, *cell) for c in (None, 4) for cell in cells]
+            expected = [(batch, c, *cell) for c in (None, 4) for cell in cells]
         case _:
-            expected = [(1, 2 * spec.keypoints, None, None), (1, spec.keypoints, None, None)]
+            k = spec.keypoints
+            expected = [(batch, 2 * k, None, None), (batch, k, None, None)]
     shapes = [array.shape for array in arrays]
     if len(shapes) != len(expected) or not all(map(_fits, shapes, expected)):
         wanted = ", ".join(str([n or "any" for n in shape]) for shape in expected)

@@ -1,22 +1,63 @@
 """Bottom-up nets: heatmaps of all people at once, in two scales."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.pose.decode.flip import unflipped
+from edgepose.pose.decode.grouping import People, group
+from edgepose.pose.decode.grouping_fast import group_fast, group_maps
 from edgepose.pose.decode.heatmap import decode_heatmaps
 from edgepose.pose.result import Floats, Keypoints
 
 
+def people_in(outputs: Sequence[Floats], keypoints: int, *, exact: bool = False) -> People:
+    """People in one image: out0 [1, 2 K, h, w] heatmaps and tags, out1 [1, K, 2 h, 2 w].
+
+    Points are in cells of a map twice as large as out1. ``exact`` looks at all of that map, as
+    HigherHRNet and LitePose do, and else only where people can be.
+    """
+    out0, out1 = outputs
+    if not exact:
+        return group_fast(out0, out1, keypoints)
+    maps = mean_heatmaps(out0, out1, keypoints)[0]
+    return _grouped(maps, [out0[0, keypoints:]], exact)
+
+
+def people_in_both(
+    outputs: Sequence[Floats],
+    flipped: Sequence[Floats],
+    mirrored: Sequence[int],
+    *,
+    exact: bool = False,
+) -> People:
+    """As ``people_in``, with a flip test: ``flipped`` are the outputs for the mirrored image.
+
+    Heatmaps count with their mean, tags with those of both. ``mirrored`` [K] tells in whose place
+    each key point is in a mirrored picture.
+    """
+    count = len(mirrored)
+    order = [*mirrored, *(count + index for index in mirrored)]
+    back = [unflipped(flipped[0], order), unflipped(flipped[1], mirrored)]
+    maps, again = (mean_heatmaps(each[0], each[1], count)[0] for each in (outputs, back))
+    return _grouped((maps + again) / 2, [each[0][0, count:] for each in (outputs, back)], exact)
+
+
+def _grouped(maps: NDArray[np.float32], tags: Sequence[Floats], exact: bool) -> People:
+    """People in the maps [K, 2 h, 2 w] with the tags [K, h, w] of each pass of the net."""
+    size = (maps.shape[1], maps.shape[2])
+    if not exact:
+        return group_maps(maps, np.stack(tags).astype(np.float32, copy=False))
+    twice = (2 * size[0], 2 * size[1])
+    large = [_enlarged(_enlarged(each, size), twice) for each in tags]
+    return group(_enlarged(maps, twice), np.stack(large, axis=-1))
+
+
 def mean_heatmaps(out0: Floats, out1: Floats, keypoints: int) -> NDArray[np.float32]:
     """Mean [1, K, h/2, w/2] of ``out1`` and the first K maps of ``out0``, enlarged to its size."""
-    height, width = out1.shape[2:]
-    enlarged = np.stack(
-        [
-            cv2.resize(m, (width, height), interpolation=cv2.INTER_LINEAR)
-            for m in out0[0, :keypoints].astype(np.float32)
-        ]
-    )
+    enlarged = _enlarged(out0[0, :keypoints], (out1.shape[2], out1.shape[3]))
     mean: NDArray[np.float32] = (enlarged + out1[0].astype(np.float32)) / 2
     return mean[None]
 
@@ -32,3 +73,12 @@ def strongest_peaks(
     peaks = decode_heatmaps(mean_heatmaps(out0, out1, keypoints), stride)
     centre = np.where(peaks.scores[:, None] > 0, np.array(stride) / 2, 0.0)
     return Keypoints(peaks.points + centre, peaks.scores)
+
+
+def _enlarged(maps: Floats, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Maps [K, h, w] at ``size`` (height, width), bilinearly."""
+    large = np.empty((len(maps), *size), np.float32)
+    for each, into in zip(maps, large, strict=True):
+        plain = np.ascontiguousarray(each, np.float32)
+        cv2.resize(plain, size[::-1], dst=into, interpolation=cv2.INTER_LINEAR)
+    return large

@@ -5,26 +5,23 @@ of a peak are enlarged, by the same bilinear rule, so that its position and valu
 A missing joint is looked for where a block of cells can hold it at all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.pose.decode.grouping import (
-    LEAST_PEAK,
-    PEAKS,
-    Peaks,
-    People,
-    joint_order,
-    match,
-    over_blocks,
-)
+from edgepose.errors import UsageError
+from edgepose.pose.decode.grouping import LEAST_PEAK, PEAKS, Peaks, People, joint_order, match
+from edgepose.pose.decode.missing_joints import Bounds, most_likely
 from edgepose.pose.result import Floats
 
+_NEAR = np.ones((3, 3), np.uint8)
 _BLOCK = 4  # cells a side of the blocks in which missing joints are looked for
-# How many blocks are looked into; the next number where those left out may hold more.
-_STAGES = (4, 32, 256)
+_REACH = 2  # cells around a cell that its surroundings are enlarged from
 
 
 def _doubling(cells: int) -> NDArray[np.float32]:
@@ -40,180 +37,262 @@ def _doubling(cells: int) -> NDArray[np.float32]:
     return weights
 
 
-_PEAK = _doubling(5)[1:-1]  # cells c-2 .. c+2 to the finer ones 2c-2 .. 2c+3
-_WHOLE = _doubling(_BLOCK + 2)[1:-1]  # a block with one cell around it to its finer cells
+def _both_ways(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same for squares that are read row by row: [cells², finer cells²], for ``flat @ it``."""
+    return np.ascontiguousarray(np.kron(weights, weights).T)
+
+
+# The surroundings of cell c, c-2 .. c+2, to the finer cells 2c-3 .. 2c+4.
+_AROUND = _both_ways(_doubling(2 * _REACH + 1))
+# A block with one cell around it to its own finer cells.
+_WHOLE = _both_ways(_doubling(_BLOCK + 2)[1:-1])
+# The same block in a map half as fine, again with one cell around it.
+_HALF = _BLOCK // 2
+_WHOLE_TAGS = _both_ways(_doubling(_BLOCK + 2)[1:-1] @ _doubling(_HALF + 2))
+_FINE = 2 * _BLOCK  # finer cells a side, of all three
+# Of the surroundings: the four by four in the middle; the original's window of five by five cells.
+_MIDDLE = (_FINE * np.arange(2, 6)[:, None] + np.arange(2, 6)).ravel()
+_WINDOW = (_FINE * np.arange(-2, 3)[:, None] + np.arange(-2, 3)).ravel()
 
 
 def group_fast(out0: Floats, out1: Floats, keypoints: int) -> People:
     """People of one image: ``out0`` [1, 2 K, h, w] heatmaps and tags, ``out1`` [1, K, 2 h, 2 w].
 
     Points are in cells of a map twice as large as ``out1``: for LitePose, HigherHRNet and
-    EfficientHRNet, in pixels of the net's input.
+    EfficientHRNet, in pixels of the net's input. Raises UsageError where the sizes are not these.
     """
-    height, width = out1.shape[2:]
-    coarse = out0[0].astype(np.float32)
-    large = np.stack([cv2.resize(each, (width, height)) for each in coarse])
-    maps, tags = (large[:keypoints] + out1[0]) / 2, large[keypoints:]
-    window = np.ones((3, 3), np.uint8)
-    highest = np.stack([cv2.dilate(each, window) for each in maps])
-    joints, y, x = np.nonzero((maps == highest) & (maps > LEAST_PEAK))
-    placed, values, cells = _placed(maps, joints, y, x)
-    found = _tags_at(tags, joints, cells)
-    peaks = []
-    for joint in range(keypoints):
-        mine = np.flatnonzero((joints == joint) & (values > LEAST_PEAK))
-        mine = mine[np.argsort(-values[mine], kind="stable")[:PEAKS]]
-        # `match` hands on what it gets as a cell: the number of the point.
-        peaks.append(Peaks(np.stack([mine, mine], axis=-1), values[mine], found[mine, None]))
-    matched = match(peaks, joint_order(keypoints))
-    values_of = matched[..., 2].astype(np.float32)
-    points = np.zeros((*values_of.shape, 2), np.float32)
-    had = values_of > 0
-    points[had] = placed[matched[had][:, 0].astype(np.int64)]
-    scores = values_of.mean(axis=1)
-    if not had.all():
-        net_tags = coarse[keypoints:]
-        _fill(
-            points,
-            values_of,
-            maps,
-            tags,
-            lambda joint, wanted: _bounds(highest[joint], net_tags[joint], wanted),
-            _mean_tags(matched),
+    if out1.shape[2:] != (2 * out0.shape[2], 2 * out0.shape[3]):
+        raise UsageError(
+            f"outputs of {list(out0.shape)} and {list(out1.shape)} cannot be grouped",
+            hint="The second output must be twice as high and wide as the first one.",
         )
-    return People(points, values_of, scores)
+    fine = np.ascontiguousarray(out1[0], np.float32)
+    coarse = out0[0].astype(np.float32, copy=False)
+    return group_maps(_mean_maps(coarse[:keypoints], fine), coarse[None, keypoints:])
+
+
+def _mean_maps(
+    coarse: NDArray[np.float32], fine: NDArray[np.float32]
+) -> Iterator[NDArray[np.float32]]:
+    """One map after the other, in the CPU's cache and at the same place."""
+    fused = np.empty(fine.shape[1:], np.float32)
+    for small, large in zip(coarse, fine, strict=True):
+        cv2.resize(small, fused.shape[::-1], dst=fused)
+        yield cv2.addWeighted(fused, 0.5, large, 0.5, 0, dst=fused)
+
+
+def group_maps(maps: Iterable[NDArray[np.float32]], tags: NDArray[np.float32]) -> People:
+    """People in K ``maps`` [2 h, 2 w] with ``tags`` [T, K, h, w], of T passes of the net.
+
+    Points are in cells of maps twice as large: the same as of `grouping.group` on those.
+    """
+    heats = _Squares(maps, tags.shape[1], (2 * tags.shape[2], 2 * tags.shape[3]), _BLOCK, _REACH)
+    tag_squares = [_Squares(each, len(each), each.shape[1:], _HALF, 1) for each in tags]
+    found = _peaks(heats, tag_squares)
+    matched = match(found.of_each(tags.shape[1]), joint_order(tags.shape[1]))
+    values = matched[..., 2].astype(np.float32)
+    points = np.zeros((*values.shape, 2), np.float32)
+    had = values > 0
+    points[had] = found.points[matched[had][:, 0].astype(np.int64)]
+    scores = values.mean(axis=1)
+    if not had.all():
+        means = (matched[..., 3:] * had[..., None]).sum(axis=1) / had.sum(axis=1)[:, None]
+        _fill(points, values, heats, tag_squares, means.astype(np.float32))
+    return People(points, values, scores)
+
+
+class _Squares:
+    """Squares of K maps of one size (height, width); beyond their edges the last cells go on."""
+
+    def __init__(
+        self,
+        maps: Iterable[NDArray[np.float32]],
+        count: int,
+        size: tuple[int, ...],
+        side: int,
+        margin: int,
+    ) -> None:
+        """Whole blocks of ``side`` cells can be read, and ``margin`` cells around each."""
+        self.size, self.margin = size, margin
+        below, right = (margin + -cells % side for cells in size)
+        self.padded = np.empty(
+            (count, size[0] + margin + below, size[1] + margin + right), np.float32
+        )
+        kind = cv2.BORDER_REPLICATE
+        for each, into in zip(maps, self.padded, strict=True):
+            cv2.copyMakeBorder(each, margin, below, margin, right, kind, dst=into)
+
+    def __call__(
+        self,
+        joints: NDArray[np.int64],
+        left: NDArray[np.int64],
+        top: NDArray[np.int64],
+        side: int,
+    ) -> NDArray[np.float32]:
+        """Cells [N, side²], row by row, of the maps ``joints`` [N] from (left, top) on."""
+        _, height, width = self.padded.shape
+        within = (np.arange(side)[:, None] * width + np.arange(side)).ravel()
+        begin = (joints * height + top + self.margin) * width + left + self.margin
+        return self.padded.reshape(-1).take(begin[:, None] + within)
+
+    def map(self, joint: int) -> NDArray[np.float32]:
+        """A map as it was given."""
+        rows, columns = (slice(self.margin, self.margin + cells) for cells in self.size)
+        return self.padded[joint, rows, columns]
 
 
 def _around(
-    maps: NDArray[np.float32],
-    joints: NDArray[np.int64],
-    top: NDArray[np.int64],
-    left: NDArray[np.int64],
-    weights: NDArray[np.float32],
+    heats: _Squares, joints: NDArray[np.int64], x: NDArray[np.int64], y: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Finer cells [N, n, n] of the squares of the maps ``joints`` [N] that begin at (top, left)."""
-    side = np.arange(weights.shape[1])
-    rows = np.clip(top[:, None] + side, 0, maps.shape[1] - 1)[:, :, None]
-    columns = np.clip(left[:, None] + side, 0, maps.shape[2] - 1)[:, None, :]
-    finer: NDArray[np.float32] = weights @ maps[joints[:, None, None], rows, columns] @ weights.T
+    """Finer cells [N, 64] around the cells (x, y) [N]: eight rows of eight from 2c-3 on."""
+    finer: NDArray[np.float32] = heats(joints, x - _REACH, y - _REACH, 2 * _REACH + 1) @ _AROUND
     return finer
 
 
-def _placed(
-    maps: NDArray[np.float32], joints: NDArray[np.int64], y: NDArray[np.int64], x: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """The peaks near the cells [N] in the doubled maps: points [N, 2], values [N], cells [N, 2]."""
-    doubled = _around(maps, joints, y - 2, x - 2, _PEAK)
-    inner = doubled[:, 1:5, 1:5].reshape(-1, 16)
-    best = inner.argmax(axis=1)
-    row, column = best // 4 + 1, best % 4 + 1
-    cells = np.stack([2 * x - 2 + column, 2 * y - 2 + row], axis=-1)
-    return _stepped(doubled, row, column, cells), inner[np.arange(len(best)), best], cells
-
-
-def _stepped(
-    doubled: NDArray[np.float32],
-    row: NDArray[np.int64],
-    column: NDArray[np.int64],
-    cells: NDArray[np.int64],
+def _tags_of_block(
+    tags: _Squares, joints: NDArray[np.int64], x: NDArray[np.int64], y: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Points [N, 2]: the centres of ``cells``, a quarter cell nearer to the higher neighbours."""
-    number = np.arange(len(doubled))
-    right, left = doubled[number, row, column + 1], doubled[number, row, column - 1]
-    below, above = doubled[number, row + 1, column], doubled[number, row - 1, column]
-    steps = np.stack([np.where(right > left, 0.75, 0.25), np.where(below > above, 0.75, 0.25)], -1)
-    points: NDArray[np.float32] = (cells + steps).astype(np.float32)
-    return points
+    """The net's own tags [N, 16] in the blocks (x, y) [N] and around them."""
+    return tags(joints, x * _HALF - 1, y * _HALF - 1, _HALF + 2)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Peaks: of which ``joints`` [N], ``points`` [N, 2], ``values`` [N], ``tags`` [N, T]."""
+
+    joints: NDArray[np.int64]
+    points: NDArray[np.float32]
+    values: NDArray[np.float32]
+    tags: NDArray[np.float32]
+
+    def of_each(self, count: int) -> list[Peaks]:
+        """For ``match``, which hands on what it gets as a cell: the number of the point."""
+        order = np.lexsort((-self.values, self.joints))
+        ends = np.searchsorted(self.joints[order], np.arange(count + 1))
+        parts = [order[start:end][:PEAKS] for start, end in pairwise(ends)]
+        return [
+            Peaks(np.stack([part, part], axis=-1), self.values[part], self.tags[part])
+            for part in parts
+        ]
+
+
+def _peaks(heats: _Squares, tags: list[_Squares]) -> _Found:
+    """The peaks of the doubled maps: they lie next to those of the maps."""
+    near = np.empty_like(heats.padded[0])
+    cells = []
+    for each in heats.padded:
+        above = np.flatnonzero(each > LEAST_PEAK)
+        if len(above):
+            cv2.dilate(each, _NEAR, dst=near)
+        cells.append(above[each.take(above) == near.take(above)])
+    joints = np.repeat(np.arange(len(cells)), [len(each) for each in cells])
+    y, x = np.array(np.divmod(np.concatenate(cells), near.shape[1])) - heats.margin
+    real = (x >= 0) & (y >= 0) & (x < heats.size[1]) & (y < heats.size[0])
+    joints, x, y = joints[real], x[real], y[real]
+    doubled = _around(heats, joints, x, y)
+    real_cells = _without_outside(doubled, x, y, heats.size)
+    inside = _MIDDLE[real_cells[:, _MIDDLE].argmax(axis=1)]
+    values = doubled[np.arange(len(joints)), inside]
+    highest = np.take_along_axis(real_cells, inside[:, None] + _WINDOW, axis=1).max(axis=1)
+    places = np.stack([2 * x - 3 + inside % _FINE, 2 * y - 3 + inside // _FINE], axis=-1)
+    # Two cells may lead to the same peak.
+    _, once = np.unique(np.column_stack([joints, places]), axis=0, return_index=True)
+    once = once[(values[once] == highest[once]) & (values[once] > LEAST_PEAK)]
+    points = _stepped(doubled[once], inside[once], places[once])
+    found = _tags_at(tags, joints[once], places[once])
+    return _Found(joints[once], points, values[once], found)
+
+
+def _without_outside(
+    doubled: NDArray[np.float32], x: NDArray[np.int64], y: NDArray[np.int64], size: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """``doubled`` [N, 64] without what lies beyond the edges: a copy that may be rounded higher."""
+    (edge,) = np.nonzero((x == 0) | (y == 0) | (x == size[1] - 1) | (y == size[0] - 1))
+    if not len(edge):
+        return doubled
+    steps = np.arange(_FINE) - 3
+    columns, rows = 2 * x[edge, None] + steps, 2 * y[edge, None] + steps
+    beyond = ((columns < 0) | (columns >= 2 * size[1]))[:, None, :] | (
+        (rows < 0) | (rows >= 2 * size[0])
+    )[:, :, None]
+    cells = doubled.copy()
+    cells[edge] = np.where(beyond.reshape(len(edge), -1), -np.inf, cells[edge])
+    return cells
 
 
 def _tags_at(
-    tags: NDArray[np.float32], joints: NDArray[np.int64], cells: NDArray[np.int64]
+    tags: list[_Squares], joints: NDArray[np.int64], places: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """The tags [N] at cells [N, 2] (x, y) of the doubled tag maps [K, H, W]."""
-    doubled = _around(tags, joints, cells[:, 1] // 2 - 2, cells[:, 0] // 2 - 2, _PEAK)
-    found: NDArray[np.float32] = doubled[
-        np.arange(len(cells)), cells[:, 1] % 2 + 2, cells[:, 0] % 2 + 2
-    ]
-    return found
+    """The tags [N, T] at cells ``places`` [N, 2] (x, y) of the doubled maps."""
+    (x, y), (column, row) = (places // _FINE).T, (places % _FINE).T
+    weights = _WHOLE_TAGS.T[row * _FINE + column]
+    found = [(_tags_of_block(each, joints, x, y) * weights).sum(axis=1) for each in tags]
+    return np.stack(found, axis=-1)
 
 
-def _mean_tags(matched: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The mean tag [P] of the joints that each person has."""
-    had = matched[..., 2] > 0
-    mean: NDArray[np.float32] = (matched[..., 3] * had).sum(axis=1) / had.sum(axis=1)
-    return mean.astype(np.float32)
-
-
-def _bounds(
-    highest: NDArray[np.float32], tags: NDArray[np.float32], wanted: NDArray[np.float32]
+def _stepped(
+    doubled: NDArray[np.float32], inside: NDArray[np.int64], places: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """What each block of one joint's map can reach for the tags ``wanted`` [P]: [P, blocks].
-
-    ``highest`` [2 h, 2 w] has every cell's highest neighbour; ``tags`` [h, w] are the net's own.
-    """
-    window = np.ones((3, 3), np.uint8)
-    low = over_blocks(cv2.erode(tags, window)[..., None], _BLOCK // 2, np.minimum).ravel()
-    high = over_blocks(cv2.dilate(tags, window)[..., None], _BLOCK // 2, np.maximum).ravel()
-    away = np.maximum(low - wanted[:, None], wanted[:, None] - high)
-    height = over_blocks(highest[..., None], _BLOCK, np.maximum).ravel()
-    reached: NDArray[np.float32] = height - np.rint(np.maximum(away, 0))
-    return reached
+    """Points [N, 2]: the centres of ``places``, a quarter cell nearer to the higher neighbours."""
+    numbers = np.arange(len(doubled))
+    beside, below = (
+        doubled[numbers, inside + step] > doubled[numbers, inside - step] for step in (1, _FINE)
+    )
+    steps = np.where(np.stack([beside, below], axis=-1), 0.75, 0.25)
+    points: NDArray[np.float32] = (places + steps).astype(np.float32)
+    return points
 
 
 def _fill(
     points: NDArray[np.float32],
     values: NDArray[np.float32],
-    maps: NDArray[np.float32],
-    tags: NDArray[np.float32],
-    bounds_of: Callable[[int, NDArray[np.float32]], NDArray[np.float32]],
-    wanted: NDArray[np.float32],
+    heats: _Squares,
+    tags: list[_Squares],
+    means: NDArray[np.float32],
 ) -> None:
     """Give each person the joints that he lacks, where heatmap − round(tag distance) is highest."""
     joints, people = np.nonzero((values == 0).T)
-    bounds = np.concatenate(
-        [bounds_of(joint, wanted[people[joints == joint]]) for joint in np.unique(joints)]
+    wanted = means[people]
+    lacking, their = np.unique(joints, return_inverse=True)
+    bounds = _bounds(heats, tags, lacking)
+
+    def look(which: NDArray[np.int64], blocks: NDArray[np.int64]) -> NDArray[np.float32]:
+        mine, (y, x) = joints[which], np.divmod(blocks, bounds.columns)
+        away = [
+            np.abs(_tags_of_block(each, mine, x, y) @ _WHOLE_TAGS - tag)
+            for each, tag in zip(tags, wanted[which].T[:, :, None], strict=True)
+        ]
+        near = heats(mine, x * _BLOCK - 1, y * _BLOCK - 1, _BLOCK + 2)
+        scores: NDArray[np.float32] = near @ _WHOLE - np.rint(reduce(np.hypot, away))
+        return scores
+
+    limits = 2 * np.array(heats.size[::-1]) - 1
+    cells = np.minimum(most_likely(bounds, their, wanted, look), limits)
+    doubled = _around(heats, joints, *(cells.T // 2))
+    inside = (cells[:, 1] % 2 + 3) * _FINE + cells[:, 0] % 2 + 3
+    here = doubled[np.arange(len(joints)), inside]
+    placed = _stepped(doubled, inside, cells)
+    real = here > 0
+    points[people[real], joints[real]] = placed[real]
+    values[people[real], joints[real]] = here[real]
+
+
+def _bounds(heats: _Squares, tags: list[_Squares], joints: NDArray[np.int64]) -> Bounds:
+    """Of the finer cells in each block, which come from its own cells and one around it."""
+    size = heats.size[::-1]
+    highest = [_of_blocks(cv2.dilate, heats.map(joint)) for joint in joints]
+    low, high = (
+        [[_of_blocks(fold, cv2.resize(each.map(joint), size)) for joint in joints] for each in tags]
+        for fold in (cv2.erode, cv2.dilate)
     )
-    cells = np.zeros((len(joints), 2), np.int64)
-    open_ = np.arange(len(joints))
-    for stage in _STAGES:
-        tried = min(stage, bounds.shape[1])
-        split = np.argpartition(-bounds[open_], tried - 1, axis=1)
-        found, scores = _best_cells(
-            maps, tags, joints[open_], wanted[people[open_]], split[:, :tried]
-        )
-        cells[open_] = found
-        rest = np.take_along_axis(bounds[open_], split[:, tried:], axis=1)
-        open_ = open_[rest.max(axis=1, initial=-np.inf) > scores]
-        if not len(open_):
-            break
-    doubled = _around(maps, joints, cells[:, 1] // 2 - 2, cells[:, 0] // 2 - 2, _PEAK)
-    row, column = cells[:, 1] % 2 + 2, cells[:, 0] % 2 + 2
-    here = doubled[np.arange(len(joints)), row, column]
-    is_real = here > 0
-    points[people[is_real], joints[is_real]] = _stepped(doubled, row, column, cells)[is_real]
-    values[people[is_real], joints[is_real]] = here[is_real]
+    columns = -(-heats.size[1] // _BLOCK)
+    return Bounds(np.array(highest), np.array(low), np.array(high), columns, _FINE)
 
 
-def _best_cells(
-    maps: NDArray[np.float32],
-    tags: NDArray[np.float32],
-    joints: NDArray[np.int64],
-    wanted: NDArray[np.float32],
-    blocks: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The best cells [N, 2] (x, y) of the doubled maps in ``blocks`` [N, tried]; their scores."""
-    tried = blocks.shape[1]
-    y, x = np.divmod(blocks, -(-maps.shape[2] // _BLOCK))
-    top, left = y.ravel() * _BLOCK - 1, x.ravel() * _BLOCK - 1
-    repeated = np.repeat(joints, tried)
-    heights = _around(maps, repeated, top, left, _WHOLE)
-    away = _around(tags, repeated, top, left, _WHOLE) - np.repeat(wanted, tried)[:, None, None]
-    scores = (heights - np.rint(np.abs(away))).reshape(len(joints), -1)
-    best = scores.argmax(axis=1)
-    block, inside = np.divmod(best, heights[0].size)
-    row, column = np.divmod(inside, heights.shape[2])
-    number = np.arange(len(joints))
-    cells = np.stack([x[number, block], y[number, block]], axis=-1) * (2 * _BLOCK)
-    limit = np.array(maps.shape[:0:-1]) * 2 - 1
-    cells = np.minimum(cells + np.stack([column, row], axis=-1), limit)
-    return cells, scores[number, best]
+def _of_blocks(
+    fold: Callable[..., cv2.typing.MatLike], cells: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """``fold`` over each block of a map and one cell around it: [B]."""
+    window = np.ones((_BLOCK + 2, _BLOCK + 2), np.uint8)
+    folded: NDArray[np.float32] = np.asarray(fold(cells, window, anchor=(1, 1)), np.float32)
+    return folded[::_BLOCK, ::_BLOCK].reshape(-1)

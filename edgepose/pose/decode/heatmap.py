@@ -8,45 +8,65 @@ from numpy.typing import NDArray
 
 from edgepose.pose.result import Floats, Keypoints
 
+Refine = Literal["none", "quarter", "dark", "udp"]
+
+_LEAST, _MOST = 1e-3, 50.0  # what mmpose limits the blurred map to before its logarithm
+_EPSILON = float(np.finfo(np.float32).eps)  # which mmpose adds to the Hessian's diagonal
+_AROUND = np.arange(-1, 2)
+
 
 def decode_heatmaps(
     heatmaps: Floats,
     stride: tuple[float, float],
-    refine: Literal["none", "quarter", "dark"] = "quarter",
+    refine: Refine = "quarter",
     blur_kernel: int = 11,
 ) -> Keypoints:
     """Heatmaps [1, K, h, w] to key points; cell i lies at input pixel i·``stride`` (x, y).
 
     ``refine``: ``quarter`` = a quarter cell towards the higher neighbour (mmpose's MSRA codec);
     ``dark`` = Taylor step on the logarithm of the map after a Gaussian of ``blur_kernel`` cells
-    (Zhang et al., CVPR 2020). Score = the raw peak; score ≤ 0 means no point: cell (-1, -1).
+    (Zhang et al., CVPR 2020); ``udp`` = the same as mmpose's UDP codec takes it, with neighbours
+    one cell away. Score = the raw peak; score ≤ 0 means no point: cell (-1, -1).
     """
-    maps = heatmaps[0].astype(np.float32)
-    count, _, width = maps.shape
-    flat = maps.reshape(count, -1)
-    y, x = np.divmod(flat.argmax(-1), width)
-    scores = flat.max(-1)
+    points, scores = heatmap_points(heatmaps, stride, refine, blur_kernel)
+    return Keypoints(points[0], scores[0])
+
+
+def heatmap_points(
+    heatmaps: Floats,
+    stride: tuple[float, float],
+    refine: Refine = "quarter",
+    blur_kernel: int = 11,
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """As ``decode_heatmaps`` for N crops at once: points [N, K, 2] and scores [N, K]."""
+    count, keypoints, height, width = heatmaps.shape
+    maps = heatmaps.reshape(-1, height, width).astype(np.float32, copy=False)
+    flat = maps.reshape(len(maps), -1)
+    best = flat.argmax(axis=-1)
+    scores = flat[np.arange(len(flat)), best]
+    y, x = np.divmod(best, width)
     cells = np.stack([x, y], axis=-1).astype(np.float64)
     if refine == "quarter":
         cells += _quarter_step(maps, x, y)
     elif refine == "dark":
         cells += _dark_step(maps, x, y, blur_kernel)
+    elif refine == "udp":
+        cells += _udp_step(maps, x, y, blur_kernel)
     cells[scores <= 0] = -1
-    return Keypoints(cells * stride, scores)
+    return (cells * stride).reshape(count, keypoints, 2), scores.reshape(count, keypoints)
 
 
 def _quarter_step(
     maps: NDArray[np.float32], x: NDArray[np.int64], y: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Steps [K, 2] of 0 or ±0.25 cells. mmpose leaves two cells at the low edge, one at the high.
+    """Steps [M, 2] of 0 or ±0.25 cells. mmpose leaves two cells at the low edge, one at the high.
 
     An axis is stepped only where the other coordinate is not 0 either; that is the reference's.
     """
     count, height, width = maps.shape
-    padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)))  # cell (y, x) is now (y + 1, x + 1)
     k = np.arange(count)
-    dx = padded[k, y + 1, x + 2] - padded[k, y + 1, x]
-    dy = padded[k, y + 2, x + 1] - padded[k, y, x + 1]
+    dx = maps[k, y, np.minimum(x + 1, width - 1)] - maps[k, y, np.maximum(x - 1, 0)]
+    dy = maps[k, np.minimum(y + 1, height - 1), x] - maps[k, np.maximum(y - 1, 0), x]
     inside_x = (x > 1) & (x < width - 1) & (y > 0)
     inside_y = (y > 1) & (y < height - 1) & (x > 0)
     return 0.25 * np.stack([np.sign(dx) * inside_x, np.sign(dy) * inside_y], axis=-1)
@@ -55,18 +75,15 @@ def _quarter_step(
 def _dark_step(
     maps: NDArray[np.float32], x: NDArray[np.int64], y: NDArray[np.int64], kernel: int
 ) -> NDArray[np.float64]:
-    """Newton steps [K, 2] in cells from the peak of the map to the peak of its Gaussian.
+    """Newton steps [M, 2] in cells from the peak of the map to the peak of its Gaussian.
 
     Zero within two cells of the edge, and where the step is longer than a cell: no Gaussian there.
     """
-    count, height, width = maps.shape
-    k = np.arange(count)
-    border = cv2.BORDER_CONSTANT
-    blurred = np.stack([cv2.GaussianBlur(m, (kernel, kernel), 0, borderType=border) for m in maps])
-    logs = np.pad(np.log(np.maximum(blurred, 1e-10)).astype(np.float64), ((0, 0), (2, 2), (2, 2)))
+    _, height, width = maps.shape
+    logs = np.log(np.maximum(_blurred_around(maps, x, y, kernel), 1e-10)).astype(np.float64)
 
     def at(right: int, down: int) -> NDArray[np.float64]:
-        return logs[k, y + 2 + down, x + 2 + right]
+        return logs[:, 2 + down, 2 + right]
 
     dx, dy = (at(1, 0) - at(-1, 0)) / 2, (at(0, 1) - at(0, -1)) / 2
     dxx = (at(2, 0) - 2 * at(0, 0) + at(-2, 0)) / 4
@@ -78,3 +95,59 @@ def _dark_step(
     steps = np.stack([(dxy * dy - dyy * dx) / safe, (dxy * dx - dxx * dy) / safe], axis=-1)
     usable &= (np.abs(steps) <= 1).all(-1)
     return np.where(usable[:, None], steps, 0.0)
+
+
+def _blurred_around(
+    maps: NDArray[np.float32], x: NDArray[np.int64], y: NDArray[np.int64], kernel: int
+) -> NDArray[np.float32]:
+    """The 5 x 5 cells around each (x, y) after the Gaussian; the maps are 0 outside."""
+    _, height, width = maps.shape
+    side = np.arange(-2 - kernel // 2, 3 + kernel // 2)
+    rows, columns = y[:, None] + side, x[:, None] + side
+    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[
+        :, None, :
+    ]
+    rows, columns = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
+    patches = maps[np.arange(len(maps))[:, None, None], rows[:, :, None], columns[:, None, :]]
+    gaussian = cv2.getGaussianKernel(kernel, 0, cv2.CV_32F)[:, 0]
+    weights = np.zeros((5, len(side)), np.float32)
+    for row in range(5):
+        weights[row, row : row + kernel] = gaussian
+    blurred: NDArray[np.float32] = weights @ (patches * inside) @ weights.T
+    return blurred
+
+
+def _udp_step(
+    maps: NDArray[np.float32], x: NDArray[np.int64], y: NDArray[np.int64], kernel: int
+) -> NDArray[np.float64]:
+    """Newton steps [M, 2] in cells as mmpose's UDP codec takes them, at the edges and all.
+
+    The blurred map is as high as the map was: that decides what its least value cuts off.
+    """
+    count, height, width = maps.shape
+    margin = kernel // 2  # rows of zeros between the maps, which are then blurred as one
+    tall = np.zeros((count, height + 2 * margin, width), np.float32)
+    tall[:, margin : margin + height] = maps
+    one = cv2.GaussianBlur(
+        tall.reshape(-1, width), (kernel, kernel), 0, borderType=cv2.BORDER_CONSTANT
+    )
+    blurred = one.reshape(tall.shape)[:, margin : margin + height]
+    highest, before = blurred.max(axis=(1, 2)), maps.max(axis=(1, 2))
+    scale = np.divide(before, highest, out=np.ones_like(before), where=highest > 0)
+    rows = np.clip(y[:, None] + _AROUND, 0, height - 1)[:, :, None]
+    columns = np.clip(x[:, None] + _AROUND, 0, width - 1)[:, None, :]
+    near = blurred[np.arange(count)[:, None, None], rows, columns] * scale[:, None, None]
+    logs: NDArray[np.float64] = np.log(np.clip(near, _LEAST, _MOST)).astype(np.float64)
+
+    def at(right: int, down: int) -> NDArray[np.float64]:
+        return logs[:, 1 + down, 1 + right]
+
+    dx, dy = (at(1, 0) - at(-1, 0)) / 2, (at(0, 1) - at(0, -1)) / 2
+    dxx, dyy = at(1, 0) - 2 * at(0, 0) + at(-1, 0), at(0, 1) - 2 * at(0, 0) + at(0, -1)
+    dxy = (at(1, 1) - at(1, 0) - at(0, 1) + 2 * at(0, 0) - at(-1, 0) - at(0, -1) + at(-1, -1)) / 2
+    dxx, dyy = dxx + _EPSILON, dyy + _EPSILON
+    determinant = dxx * dyy - dxy**2
+    solvable = determinant != 0
+    safe = np.where(solvable, determinant, 1.0)
+    steps = np.stack([(dxy * dy - dyy * dx) / safe, (dxy * dx - dxx * dy) / safe], axis=-1)
+    return np.where(solvable[:, None], steps, 0.0)

@@ -1,6 +1,10 @@
 """RTMDet: per cell a class logit and the distances to the box's four sides."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,20 +15,32 @@ from edgepose.zoo import RTMDetDecoder
 
 _BEST_PER_LEVEL = 1000  # mmdet's nms_pre
 _MOST_BOXES = 100  # mmdet's max_per_img
+_OUTWARDS = np.array([-1, -1, 1, 1], np.float32)
+_SLACK = 1e-3  # of a logit, by which rounding may move a score over the threshold
 
 
 def decode_rtmdet(
-    outputs: Sequence[Floats], decoder: RTMDetDecoder, size: tuple[int, int]
+    outputs: Sequence[Floats],
+    decoder: RTMDetDecoder,
+    size: tuple[float, float],
+    corner: tuple[float, float] = (0, 0),
 ) -> Boxes:
     """Level outputs to at most 100 boxes in input pixels, as mmdet does it.
 
-    ``size`` (height, width) is the part of the input that the image fills: boxes are cut to it.
+    The part of the input that the image fills begins at ``corner`` (y, x) and has ``size`` (height,
+    width): boxes are cut to it.
     """
-    found = [
-        _select(boxes, scores, decoder.score_threshold)
-        for boxes, scores in zip(*candidates(outputs, decoder, size), strict=True)
-    ]
-    boxes, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    cells = _cells(outputs, decoder)
+    # Few cells hold anything: only theirs are worth an exponential.
+    places, classes = np.nonzero(cells.logits > _logit(decoder.score_threshold) - _SLACK)
+    if len(places) > _BEST_PER_LEVEL:
+        best = _best_of_levels(places, cells.logits[places, classes], cells.ends)
+        places, classes = places[best], classes[best]
+    scores = _sigmoid(cells.logits[places, classes])
+    boxes = cells.boxes(places, _limits(size, corner))
+    real = scores > decoder.score_threshold
+    real &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    boxes, scores, classes = boxes[real], scores[real], classes[real]
     kept = nms_per_class(boxes, scores, classes, decoder.nms_iou)[:_MOST_BOXES]
     return Boxes(boxes[kept], scores[kept], classes[kept])
 
@@ -36,41 +52,82 @@ def candidates(
 
     Cell (row, column) stands at pixel (column·stride, row·stride), without a half-cell offset.
     """
-    height, width = size
-    boxes, scores = [], []
-    for stride, (logits, distances) in zip(decoder.strides, _levels(outputs, decoder), strict=True):
-        rows, columns = np.indices(logits.shape[:2], np.float32) * stride
-        cells = np.stack([columns, rows], axis=-1)
-        corners = np.concatenate([cells - distances[..., :2], cells + distances[..., 2:]], axis=-1)
-        limits = np.array([width, height, width, height], np.float32)
-        boxes.append(np.clip(corners, 0, limits).reshape(-1, 4).astype(np.float32))
-        scores.append(_sigmoid(logits).reshape(-1, logits.shape[-1]))
-    return boxes, scores
+    cells = _cells(outputs, decoder)
+    boxes = cells.boxes(np.arange(cells.ends[-1]), _limits(size))
+    splits = cells.ends[:-1]
+    return np.split(boxes, splits), np.split(_sigmoid(cells.logits), splits)
 
 
-def _levels(
-    outputs: Sequence[Floats], decoder: RTMDetDecoder
-) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Logits [h, w, C] and distances [h, w, 4] per level, whatever the layout."""
-    arrays = [output[0].astype(np.float32) for output in outputs]
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """All cells, level by level: logits [M, C], distances [M, 4], where they stand [M, 4].
+
+    A place is x, y, x, y in input pixels; ``ends`` are the levels' in M.
+    """
+
+    logits: NDArray[np.float32]
+    distances: NDArray[np.float32]
+    places: NDArray[np.float32]
+    ends: tuple[int, ...]
+
+    def boxes(
+        self, cells: NDArray[np.int64], limits: tuple[NDArray[np.float32], NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        boxes: NDArray[np.float32] = self.places[cells] + self.distances[cells] * _OUTWARDS
+        np.maximum(boxes, limits[0], out=boxes)
+        return np.minimum(boxes, limits[1], out=boxes)
+
+
+def _cells(outputs: Sequence[Floats], decoder: RTMDetDecoder) -> _Cells:
+    """Whatever the layout."""
+    arrays = [output[0].astype(np.float32, copy=False) for output in outputs]
     if decoder.layout == "fused":
-        return [(level[..., :-4], level[..., -4:]) for level in arrays]
-    half = len(decoder.strides)
-    return [
-        (logits.transpose(1, 2, 0), distances.transpose(1, 2, 0))
-        for logits, distances in zip(arrays[:half], arrays[half:], strict=True)
-    ]
+        shapes = [level.shape[:2] for level in arrays]
+        flat = np.concatenate([level.reshape(-1, level.shape[-1]) for level in arrays])
+        logits, distances = flat[:, :-4], flat[:, -4:]
+    else:
+        half = len(decoder.strides)
+        shapes = [level.shape[1:] for level in arrays[:half]]
+        logits, distances = (
+            np.concatenate([level.reshape(len(level), -1) for level in part], axis=1).T
+            for part in (arrays[:half], arrays[half:])
+        )
+    places, ends = _grid(tuple(shapes), decoder.strides)
+    return _Cells(logits, distances, places, ends)
 
 
-def _select(
-    boxes: NDArray[np.float32], scores: NDArray[np.float32], threshold: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """The best (cell, class) pairs of one level above the threshold that have an area."""
-    cells, classes = np.nonzero(scores > threshold)
-    found = scores[cells, classes]
-    best = np.argsort(-found, kind="stable")[:_BEST_PER_LEVEL]
-    best = best[(boxes[cells[best], 2:] > boxes[cells[best], :2]).all(-1)]
-    return boxes[cells[best]], found[best], classes[best]
+@cache
+def _grid(
+    shapes: tuple[tuple[int, ...], ...], strides: tuple[int, ...]
+) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+    """Places [M, 4] of the cells of levels of ``shapes`` (h, w), and where each level ends."""
+    levels = []
+    for (height, width), stride in zip(shapes, strides, strict=True):
+        rows, columns = np.indices((height, width), np.float32) * stride
+        levels.append(np.stack([columns, rows, columns, rows], axis=-1).reshape(-1, 4))
+    return np.concatenate(levels), tuple(accumulate(len(level) for level in levels))
+
+
+def _limits(
+    size: tuple[float, float], corner: tuple[float, float] = (0, 0)
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Lowest and highest value of each coordinate of a box [4]."""
+    low = np.array([corner[1], corner[0]] * 2, np.float32)
+    return low, low + np.array([size[1], size[0]] * 2, np.float32)
+
+
+def _best_of_levels(
+    cells: NDArray[np.int64], logits: NDArray[np.float32], ends: tuple[int, ...]
+) -> NDArray[np.int64]:
+    """Which of ``cells`` [N] are among the best of their level."""
+    parts = np.split(np.arange(len(cells)), np.searchsorted(cells, ends[:-1]))
+    return np.concatenate(
+        [part[np.argsort(-logits[part], kind="stable")[:_BEST_PER_LEVEL]] for part in parts]
+    )
+
+
+def _logit(score: float) -> float:
+    return math.log(score / (1 - score)) if 0 < score < 1 else math.copysign(math.inf, score - 0.5)
 
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """SimCC: each axis of a key point is a classification over bins finer than a pixel."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepose.pose.result import Floats, Keypoints
 
@@ -11,7 +12,20 @@ def decode_simcc(x: Floats, y: Floats, split: float) -> Keypoints:
     Position = first best bin / ``split``; score = the smaller of the two best logits (neither
     softmax nor sigmoid). Score ≤ 0 means no point: both coordinates are then -1 bin.
     """
-    bins = np.stack([x[0].argmax(-1), y[0].argmax(-1)], axis=-1).astype(np.float64)
-    scores = np.minimum(x[0].max(-1), y[0].max(-1)).astype(np.float32)
+    points, scores = simcc_points(x, y, split)
+    return Keypoints(points[0], scores[0])
+
+
+def simcc_points(
+    x: Floats, y: Floats, split: float
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """As ``decode_simcc`` for N crops at once: points [N, K, 2] and scores [N, K]."""
+    best = [axis.argmax(axis=-1) for axis in (x, y)]
+    highest = [
+        np.take_along_axis(axis, bins[..., None], axis=-1)[..., 0]
+        for axis, bins in zip((x, y), best, strict=True)
+    ]
+    scores = np.minimum(*highest).astype(np.float32)
+    bins = np.stack(best, axis=-1).astype(np.float64)
     bins[scores <= 0] = -1
-    return Keypoints(bins / split, scores)
+    return bins / split, scores
