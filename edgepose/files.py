@@ -23,21 +23,31 @@ def sha256_file(path: Path) -> str:
 
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write to a temporary name beside ``path``, flush to disk, then rename over it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    payload = data.encode() if isinstance(data, str) else data
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = temporary_beside(path)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+        take_place(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def temporary_beside(path: Path) -> Path:
+    """An empty file with a hidden name in the folder of ``path``, which is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    umask = os.umask(0)
+    os.umask(umask)
+    Path(temporary).chmod(0o666 & ~umask)
+    return Path(temporary)
+
+
+def take_place(temporary: Path, path: Path) -> None:
+    """Flush the closed file ``temporary`` to disk and rename it over ``path``."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 def append_line(path: Path, line: bytes) -> None:

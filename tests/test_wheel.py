@@ -64,6 +64,13 @@ def test_the_wheel_holds_the_licence_and_no_test(wheel: Path) -> None:
     assert not {part for part in parts if part == "__pycache__" or part.endswith((".pyc", ".onnx"))}
 
 
+def test_the_wheel_holds_the_page_of_serve(wheel: Path) -> None:
+    page = ROOT / "edgepose" / "serve" / "page"
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert {f"edgepose/serve/page/{path.name}" for path in page.iterdir()} <= names
+
+
 def test_an_installed_edgepose_lists_what_the_source_tree_lists(
     unpacked: Path, tmp_path: Path
 ) -> None:

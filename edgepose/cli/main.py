@@ -22,17 +22,21 @@ from edgepose.cli import (
     race,
     recipes,
     report,
+    run,
+    serve,
     targets,
     tune,
     verify,
     weights,
 )
+from edgepose.cli import eval as evaluation
 from edgepose.cli.common import print_error
 from edgepose.errors import EdgePoseError
 
 _COMMANDS = (
     *(models, targets, recipes, weights, build, verify, device, doctor),
     *(bench, compare, race, tune, profile, report),
+    *(run, evaluation, serve),
 )
 
 

@@ -19,6 +19,7 @@ print(*sys.modules)
 COMMANDS = (
     *("models", "weights", "targets", "recipes", "build", "verify", "device", "doctor"),
     *("bench", "tune", "compare", "race", "profile", "report"),
+    *("run", "eval", "serve"),
 )
 DEVICE_ACTIONS = ("add", "list", "show", "remove", "trust", "doctor", "setup")
 _HEAVY = {"torch", "numpy", "cv2", "paramiko", "onnx", "onnxruntime", "ncnn"}
