@@ -39,6 +39,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from edgepose.devices.inventory import find_device
+    from edgepose.evaluate.store import evaluations_of
     from edgepose.report.tables import render, rows
 
     target = find_device(arguments.device).target
@@ -54,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(records)
     elif records:
-        print(render(rows(records), "text"))
+        evaluations = evaluations_of({record.bundle_id for record in records})
+        print(render(rows(records, evaluations), "text"))
     if not all(record.verdict.valid for record in records):
         codes.append(RunError.exit_code)
     return codes[0] if codes else 0

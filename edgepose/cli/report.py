@@ -16,6 +16,7 @@ def add_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from edgepose.bench.store import RecordStore
     from edgepose.errors import UsageError
+    from edgepose.evaluate.store import evaluations_of
     from edgepose.report.tables import render, rows
 
     store = RecordStore()
@@ -24,5 +25,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"there are no such records in {store.path}", hint="Make some: `edgepose bench`."
         )
-    print(render(rows(records), arguments.format))
+    evaluations = evaluations_of({record.bundle_id for record in records})
+    print(render(rows(records, evaluations), arguments.format))
     return 0

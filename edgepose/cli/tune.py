@@ -197,7 +197,8 @@ def _progress(arguments: argparse.Namespace) -> Any:
 
 
 def _print_result(result: "TuningResult", arguments: argparse.Namespace) -> None:
-    from edgepose.tuning.progress import duration_text, latency_text
+    from edgepose.deadline import duration_text
+    from edgepose.tuning.progress import latency_text
 
     about = result.about
     failed = f", {about.failed} failed" if about.failed else ""
@@ -220,7 +221,7 @@ def _print_result(result: "TuningResult", arguments: argparse.Namespace) -> None
 
 
 def _print_cost(cost: "Cost") -> None:
-    from edgepose.tuning.progress import duration_text
+    from edgepose.deadline import duration_text
 
     print_table(
         ["task", "times", "MFLOP", "share"],

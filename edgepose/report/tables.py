@@ -8,13 +8,14 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 from tabulate import tabulate
 
 from edgepose.bench.record import Record, RunSamples
+from edgepose.evaluate.record import Evaluation
 from edgepose.prove.proof import Proof
 
 Format = Literal["text", "md", "csv", "json"]
@@ -23,10 +24,12 @@ NOT_AVAILABLE = "n/a"
 EMULATED = "emulated"
 
 _LATENCIES = ("median_ms", "half_width_ms", "min_ms", "p90_ms", "p95_ms", "p99_ms")
-_HEADINGS = (
+_HEADINGS: tuple[str, ...] = (
     *("model", "recipe", "threads", "device", "median ± 95 % (ms)"),
     *("min", "p90", "p95", "p99", "n", "proof", "verdict"),
 )
+_ACCURACY = "accuracy"  # a column only where there is one: most records have none
+_BOXES = {"truth": "annotated boxes", "detections": "detections", "detector": "detector"}
 # Beside the recipe: a net that was not tuned on the board says nothing of what TVM can do there.
 _TUNED = {"no": " (untuned)", "proxy": " (tuned on a proxy)", "board": ""}
 _MAX_DECIMALS = 4  # 0.1 µs, the cost of reading the clock twice
@@ -36,7 +39,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One record in a table. Latencies are in ms, all None where ``emulated``.
 
     A percentile is None where there are too few samples for it; ``n`` reads processes × runs.
-    ``tuned`` is ``no``, ``proxy`` or ``board``, None for an engine that does not tune.
+    ``tuned`` is ``no``, ``proxy`` or ``board``, None for an engine that does not tune. ``accuracy``
+    quotes the bundle's latest evaluation on each data set, None where there is none.
     """
 
     record_id: str
@@ -55,11 +59,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     n: str
     proof: str
     verdict: str
+    accuracy: str | None = None
 
 
-def rows(records: Iterable[Record]) -> list[Row]:
-    """One row per record, in their order."""
-    return [_row(record) for record in records]
+def rows(records: Iterable[Record], evaluations: Iterable[Evaluation] = ()) -> list[Row]:
+    """One row per record, in their order. ``evaluations`` of the same bundles come oldest first."""
+    latest: dict[str, dict[str, Evaluation]] = {}
+    for each in evaluations:
+        latest.setdefault(each.bundle_id, {})[each.dataset] = each
+    return [_row(record, latest.get(record.bundle_id, {})) for record in records]
 
 
 def render(rows: Sequence[Row], format: Format) -> str:
@@ -68,14 +76,17 @@ def render(rows: Sequence[Row], format: Format) -> str:
         return json.dumps(msgspec.to_builtins(list(rows)), ensure_ascii=False, indent=2)
     if format == "csv":
         return _csv(rows)
-    cells = [_cells(row) for row in rows]
+    cells, headings = [_cells(row) for row in rows], _HEADINGS
+    if any(row.accuracy for row in rows):
+        cells = [(*line, row.accuracy or "") for line, row in zip(cells, rows, strict=True)]
+        headings = (*_HEADINGS, _ACCURACY)
     if format == "md":
         cells = [tuple(cell.replace("|", "\\|") for cell in line) for line in cells]
     style = "github" if format == "md" else "simple"
-    return tabulate(cells, headers=_HEADINGS, tablefmt=style, disable_numparse=True)
+    return tabulate(cells, headers=headings, tablefmt=style, disable_numparse=True)
 
 
-def _row(record: Record) -> Row:
+def _row(record: Record, evaluations: Mapping[str, Evaluation]) -> Row:
     shown = None if record.emulated else record.summary
     return Row(
         record_id=record.record_id,
@@ -94,7 +105,21 @@ def _row(record: Record) -> Row:
         n=_count(record.runs),
         proof=proof_text(record.proof),
         verdict=verdict_text(record),
+        accuracy="; ".join(map(accuracy_text, evaluations.values())) or None,
     )
+
+
+def accuracy_text(evaluation: Evaluation) -> str:
+    """``AP 0.840 (coco, annotated boxes)``; with fewer images than the data set's, how many."""
+    value = NOT_AVAILABLE if evaluation.value is None else f"{evaluation.value:.3f}"
+    about = [evaluation.dataset]
+    if evaluation.boxes in _BOXES:
+        about.append(_BOXES[evaluation.boxes])
+    if evaluation.partial:
+        about.append(f"{evaluation.images} images only")
+    if not evaluation.trained:
+        about.append("UNTRAINED")
+    return f"{evaluation.metric} {value} ({', '.join(about)})"
 
 
 def proof_text(proof: Proof) -> str:

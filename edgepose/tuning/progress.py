@@ -1,5 +1,6 @@
 """What a tuning tells on the way, as lines of text. Pure."""
 
+from edgepose.deadline import duration_text
 from edgepose.engines.tvm.process import Event
 
 
@@ -17,13 +18,6 @@ def latency_text(estimate_ms: float, missing: int) -> str:
     """``12.3 ms``, with how many tasks are not in it yet."""
     text = f"{estimate_ms:.{3 if estimate_ms < 1 else 2}f} ms"
     return f"{text} without {missing} untried task{'s' * (missing > 1)}" if missing else text
-
-
-def duration_text(seconds: float) -> str:
-    """``45 s``, ``12 min`` or ``3.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _opening(event: Event) -> str:

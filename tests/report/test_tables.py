@@ -10,8 +10,16 @@ import pytest
 from edgepose.bench.record import Record, Verdict
 from edgepose.bench.statistics import Summary, summarise
 from edgepose.prove.proof import KeypointFigures
-from edgepose.report.tables import Format, Row, decimals_for, render, rows
+from edgepose.report.tables import (
+    Format,
+    Row,
+    accuracy_text,
+    decimals_for,
+    render,
+    rows,
+)
 from tests.bench.records import drift, proof, record, run
+from tests.evaluate.evaluations import evaluation
 
 FORMATS: tuple[Format, ...] = ("text", "md", "csv", "json")
 KEYPOINTS = KeypointFigures(mean_px=0.021, max_px=0.3, oks=0.9996, n_points=198)
@@ -161,3 +169,22 @@ def test_rows_keep_the_order_of_the_records() -> None:
 def test_no_records_make_an_empty_table(format: Format) -> None:
     text = render([], format)
     assert text == "[]" if format == "json" else "model" in text
+
+
+def test_accuracy_of_the_same_bundle_is_quoted_with_what_it_is_of() -> None:
+    told = [
+        evaluation("e1", bundle_id="abc", value=0.3),
+        evaluation("e2", bundle_id="abc", value=0.5, boxes="truth", images=4, partial=True),
+        evaluation("e3", bundle_id="abc", dataset="mpii", metric="PCKh@0.5", value=0.872),
+        evaluation("e4", bundle_id="other", value=0.9),
+    ]
+    [row] = rows([record(bundle_id="abc")], told)
+    latest = "AP 0.500 (coco, annotated boxes, 4 images only)"
+    assert row.accuracy == f"{latest}; PCKh@0.5 0.872 (mpii)"
+    assert render([row], "md").splitlines()[-1].endswith(f"| {row.accuracy} |")
+    assert json.loads(render([row], "json"))[0]["accuracy"] == row.accuracy
+
+
+def test_accuracy_of_random_weights_is_marked() -> None:
+    untrained = evaluation("e1", trained=False, value=None)
+    assert accuracy_text(untrained) == "AP n/a (coco, UNTRAINED)"

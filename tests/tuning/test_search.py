@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from edgepose.deadline import duration_text
 from edgepose.tuning.candidate import BOARD, RUN, Job, Outcome, measure_at
-from edgepose.tuning.progress import duration_text, latency_text, line
+from edgepose.tuning.progress import latency_text, line
 from edgepose.tuning.scheduler import TaskState, estimate_s, next_task, share_of_operations
 from edgepose.tuning.settings import SearchSettings
 
