@@ -1,5 +1,6 @@
 """Bundles: a folder that any board can run and re-prove; its manifest names every byte in it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,11 +182,18 @@ def judge_bundle(bundle: Bundle, outputs: Any, *, where: str) -> Proof:
 
 
 def make_plan(
-    manifest: Manifest, mode: Any, run_id: str, paths: dict[str, str], **settings: Any
+    manifest: Manifest,
+    mode: Any,
+    run_id: str,
+    paths: dict[str, str],
+    *,
+    sent: Mapping[str, str] | None = None,
+    **settings: Any,
 ) -> Plan:
     """A plan for the bundle's files at ``paths`` (name → path where the runner runs).
 
-    A name there that is none of the bundle's files is what the device made of them.
+    A name there that is none of the bundle's files is what the device made of them. ``sent`` are
+    the hashes of files, by their paths there, that are for this run alone.
     """
     made_there = {name: path for name, path in paths.items() if name not in manifest.files}
     # Half precision is known to give NaN now and then only.
@@ -209,7 +217,7 @@ def make_plan(
             )
             for case in manifest.golden
         ),
-        sha256={paths[name]: manifest.files[name] for name in sorted(needed)},
+        sha256={paths[name]: manifest.files[name] for name in sorted(needed)} | dict(sent or {}),
         gate={name: getattr(gate, name) for name in gate.__struct_fields__},
         **settings,
     )
@@ -218,6 +226,8 @@ def make_plan(
 def _needed(manifest: Manifest, mode: str) -> set[str]:
     """The files that a run of ``mode`` reads: hashing more would only delay its start."""
     needed = set(manifest.artifact.files)
+    if mode == "infer":
+        return needed
     if mode in ("time", "profile"):
         return needed | set(manifest.golden[0].inputs.values())
     for case in manifest.golden:

@@ -6,7 +6,9 @@ from edgepose.places import user_cache
 
 # ncnn as a library takes minutes to build; its source and TVM's runtime are downloads. Each lies
 # under a hash of all that it was made from, so that sharing changes no test's outcome.
-_SHARED = ("ncnn-library", "ncnn-runner", "sources", "tvm-programs", "tvm-runtime")
+_SHARED = (
+    *("ncnn-library", "ncnn-runner", "native-decoder", "sources", "tvm-programs", "tvm-runtime"),
+)
 _USERS = user_cache()  # read before any test sets EDGEPOSE_CACHE
 
 

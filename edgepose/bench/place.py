@@ -76,14 +76,15 @@ class Place(Station):
             manifest, settings = self.bundle.manifest, {"threads": self.threads, **plan}
             cpus = self.cpus or None
             planned = make_plan(manifest, mode, run.run_id, self.paths, cpus=cpus, **settings)
-            run.start(planned, self._command())
+            run.start(planned, self.command)
         try:
             return run.wait(expected_s, Deadline.after(limit_s))
         except KeyboardInterrupt:
             run.stop()
             raise
 
-    def _command(self) -> list[str]:
+    @property
+    def command(self) -> list[str]:
         """What starts the bundle's runner there; a run's folder is appended."""
         runner = self.paths[self.bundle.manifest.runner]
         return [runner] if self.is_native else [*self.python, runner]

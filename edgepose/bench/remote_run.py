@@ -2,9 +2,11 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +14,17 @@ from numpy.typing import NDArray
 from edgepose.deadline import Deadline
 from edgepose.devices.transport import Transport
 from edgepose.errors import DeviceError, RunError
-from edgepose.runners.plan import Plan
-from edgepose.runners.result import RunResult, is_complete, read_result
+from edgepose.files import sha256_file
+from edgepose.runners.result import Line, RunResult, is_complete, read_result
 
 _CALL_S = 60.0  # one call over the transport
+_TRANSFER_S = 600.0  # one file of tens of MiB over a slow link
+
+
+class Encoded(Protocol):
+    """A plan: what the program on the device is to do."""
+
+    def encode(self) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -26,10 +35,17 @@ class RemoteRun:
     folder: str
     run_id: str
 
-    def start(self, plan: Plan, command: list[str]) -> None:
-        """Send the plan and start ``command`` (a runner, its folder is appended) detached."""
+    def start(
+        self, plan: Encoded, command: list[str], files: Mapping[str, Path] | None = None
+    ) -> None:
+        """Send the plan and start ``command`` (a runner, its folder is appended) detached.
+
+        ``files`` (name → local path) are put into the run's folder before.
+        """
         deadline = Deadline.after(_CALL_S)
         self._call(["mkdir", "-p", self.folder], deadline)
+        for name, path in (files or {}).items():
+            self.transport.put(path, f"{self.folder}/{name}", Deadline.after(_TRANSFER_S))
         with TemporaryDirectory() as scratch:
             file = Path(scratch) / "plan.json"
             file.write_bytes(plan.encode())
@@ -68,17 +84,40 @@ class RemoteRun:
         outputs: dict[str, dict[str, NDArray[np.float32]]] = {}
         with TemporaryDirectory() as scratch:
             for line in result.all("proof"):
-                if Path(line["file"]).name != line["file"]:
-                    raise RunError(f"run {self.run_id} names a file outside its folder")
-                file = Path(scratch) / line["file"]
-                self.transport.get(f"{self.folder}/{line['file']}", file, _call_deadline())
-                outputs.setdefault(line["case"], {})[line["output"]] = np.load(file)
+                array = self._array(line, Path(scratch))
+                outputs.setdefault(line["case"], {})[line["output"]] = array
         return outputs
+
+    def inferred(self, result: RunResult) -> dict[str, NDArray[np.float32]]:
+        """The outputs of a batch, [N, *shape] by tensor, brought home."""
+        with TemporaryDirectory() as scratch:
+            lines = result.all("inferred")
+            return {line["output"]: self._array(line, Path(scratch)) for line in lines}
+
+    def remove(self) -> None:
+        """End the runner, where it still runs, and remove the folder."""
+        self.stop()
+        self._call(["rm", "-rf", self.folder], _call_deadline())
 
     def stop(self) -> None:
         """End the runner, where it still runs."""
         for pid in self._pids():
             self.transport.run(["kill", "-9", pid], _call_deadline())
+
+    def _array(self, line: Line, scratch: Path) -> NDArray[np.float32]:
+        """The tensor that ``line`` of the result names. Raises RunError for another one."""
+        name = line["file"]
+        if Path(name).name != name:
+            raise RunError(f"run {self.run_id} names a file outside its folder")
+        file = scratch / name
+        self.transport.get(f"{self.folder}/{name}", file, Deadline.after(_TRANSFER_S))
+        if sha256_file(file) != line["sha256"]:
+            raise RunError(
+                f"{name} of run {self.run_id} arrived with another hash than it was written with",
+                hint="Run the same command again; if it stays, the device's storage is failing.",
+            )
+        array: NDArray[np.float32] = np.load(file)
+        return array
 
     def _is_complete(self) -> bool:
         tail = self.transport.run(

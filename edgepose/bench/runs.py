@@ -1,6 +1,8 @@
 """The runs of one measurement: proving a bundle on its device, timing it, tidying up."""
 
 import contextlib
+import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
@@ -14,7 +16,7 @@ from edgepose.bench.remote_run import RemoteRun
 from edgepose.bench.samples import read_samples
 from edgepose.bundle import judge_bundle
 from edgepose.devices.sensors import read_sensors
-from edgepose.errors import DeviceError, UnreachableError
+from edgepose.errors import DeviceError, ProofError, UnreachableError
 from edgepose.prove.proof import Proof
 
 PROOF_S = 1800.0
@@ -77,7 +79,9 @@ class Proven:
 
     def shortest_s(self, effort: Effort) -> float:
         """How long a process takes at least: nobody looks before this time."""
-        inferences = effort.warmup_min + effort.runs
+        return self.least_s(effort.warmup_min + effort.runs)
+
+    def least_s(self, inferences: int) -> float:
         return self.startup_s + inferences * min(self.estimates_ms) / 1e3
 
 
@@ -95,6 +99,27 @@ def prove_there(place: Place, run: RemoteRun) -> Proven:
         estimates_ms=tuple(max(1e-3, ns / 1e6) for ns in result.one("estimate")["ns"]),
         startup_s=_startup_s(place) + header["load_ms"] / 1e3,
     )
+
+
+def proven_there(place: Place) -> Proven:
+    """As ``prove_there``, in a run of its own that leaves no trace.
+
+    Raises ProofError where the proof fails: what the artifact gives there is not the model's then.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    run = place.run(f"{stamp}-{secrets.token_hex(4)}-prove")
+    try:
+        proven = prove_there(place, run)
+    finally:
+        with contextlib.suppress(DeviceError):  # it must not hide the error before it
+            run.remove()
+    if not proven.proof.passed:
+        raise ProofError(
+            f"{place.bundle.name} is not proven on {place.device.name}: "
+            f"{'; '.join(proven.proof.failures)}",
+            hint="Use a recipe of higher precision.",
+        )
+    return proven
 
 
 def time_there(

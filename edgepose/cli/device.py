@@ -54,8 +54,11 @@ def add_parser(commands: Commands) -> None:
         add_json(action)
         action.set_defaults(run=function)
         if name == "setup":
-            text = "and what else: tvm-cuda compiles kernels with the board's own nvcc"
-            action.add_argument("--with", dest="extra", choices=["tvm-cuda"], help=text)
+            text = (
+                "and what else: tvm-cuda compiles kernels with the board's own nvcc; pipeline "
+                "is what `profile --stages` runs there"
+            )
+            action.add_argument("--with", dest="extra", choices=["tvm-cuda", "pipeline"], help=text)
     remove = actions.add_parser("remove", help="forget a device")
     remove.add_argument("name")
     remove.set_defaults(run=run_remove)
@@ -207,13 +210,15 @@ def run_setup(arguments: argparse.Namespace) -> int:
     from edgepose.devices.inventory import find_device
     from edgepose.devices.setup import setup_device
     from edgepose.devices.setup_cuda import setup_cuda
+    from edgepose.devices.setup_pipeline import pipeline_requirements
 
     def progress(text: str) -> None:
         print(text, file=sys.stderr)
 
     device = find_device(arguments.name)
-    versions = setup_device(device, progress=progress)
-    if arguments.extra:
+    more = pipeline_requirements() if arguments.extra == "pipeline" else None
+    versions = setup_device(device, progress=progress, more=more)
+    if arguments.extra == "tvm-cuda":
         versions |= setup_cuda(device, progress)
     if arguments.json:
         print_json(versions)

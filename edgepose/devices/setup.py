@@ -1,7 +1,7 @@
 """Put the runtimes that a Python runner needs on a device, from wheels of this host."""
 
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from edgepose.deadline import Deadline
@@ -82,11 +82,14 @@ def setup_device(
     wheel_folder: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
     deadline: Deadline | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Install what runners of ``engines`` need (default: all that the target lists packages for).
 
-    Returns module → version, as imported there. Nothing is installed on a local device. Raises
-    RuntimeMissingError where the device cannot have it, naming what and why.
+    ``more`` are further modules, each with the exact requirement that brings it; the next setup
+    without them leaves them out again. Returns module → version, as imported there. Nothing is
+    installed on a local device. Raises RuntimeMissingError where the device cannot have it, naming
+    what and why.
     """
     until = deadline or Deadline.after(_TIME_S)
     target = load_target(device.target)
@@ -95,11 +98,11 @@ def setup_device(
     transport = connect(device, until)
     try:
         if device.transport != "local":
-            packages = _packages(target, chosen)
+            packages = sorted({*_packages(target, chosen), *(more or {}).values()})
             if packages:
                 _install(device, transport, packages, wheel_folder, progress, until)
         progress("importing the runtimes there")
-        return _verified(device, transport, target, chosen, until)
+        return _verified(device, transport, target, chosen, list(more or {}), until)
     finally:
         transport.close()
 
@@ -172,12 +175,13 @@ def _verified(
     transport: Transport,
     target: Target,
     engines: Sequence[str],
+    more: Sequence[str],
     deadline: Deadline,
 ) -> dict[str, str]:
     python = python_command(device, transport, deadline)
     versions: dict[str, str] = {}
-    for engine in engines:
-        modules = modules_of(target, engine)
+    wanted = {engine: modules_of(target, engine) for engine in engines}
+    for engine, modules in (wanted | ({"pipeline": list(more)} if more else {})).items():
         outcome = try_imports(transport, python, modules, deadline)
         for module, result in outcome.items():
             if result.error:

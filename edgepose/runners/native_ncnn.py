@@ -71,7 +71,9 @@ def ncnn_runner(arch: str) -> Path:
     if not (place / _RUNNER).is_file():
         library = ncnn_library(toolchain)
         _log.info("compiling the ncnn runner for %s", arch)
-        sources = sorted([*(_RUNNERS / "ncnn").glob("*.cpp"), *(_RUNNERS / "native").glob("*.cpp")])
+        sources = sorted(
+            [*(_RUNNERS / "ncnn").glob("*.cpp"), *(_RUNNERS / "native").rglob("*.cpp")]
+        )
         with folder_atomic(place) as folder:
             words = [*toolchain.compiler, *COMPILE, f"-I{library / 'include'}"]
             objects = [*map(str, sources), str(library / "lib" / "libncnn.a")]
@@ -92,7 +94,7 @@ def _runner_place(toolchain: Toolchain) -> Path:
         {
             "library": library_key(toolchain),
             "code": source_hash("runners/ncnn", "runners/native"),
-            "flags": (*COMPILE, *_LINK),
+            "flags": (*COMPILE, *toolchain.link, *_LINK),
         }
     )
     return user_cache() / "ncnn-runner" / key

@@ -121,7 +121,7 @@ def _program(name: str, arch: str) -> Path:
         headers = _headers()
         _log.info("compiling the TVM %s for %s", name, arch)
         sources = [*(_RUNNERS / "tvm" / part for part in parts)]
-        sources += sorted((_RUNNERS / "native").glob("*.cpp"))
+        sources += sorted((_RUNNERS / "native").rglob("*.cpp"))
         with folder_atomic(place) as folder:
             words = [*toolchain.compiler, *COMPILE, defined, "-isystem", str(headers)]
             flags = [*toolchain.link, *_LINK, "-o", str(folder / name)]

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,10 +23,16 @@ class RunnerProgram(NamedTuple):
 
 def python_runner() -> RunnerProgram:
     """``python3 runner.pyz FOLDER``. Equal sources, equal bytes."""
+    sources = (Path(__file__).parent / "python").glob("*.py")
+    files = {f"edgepose_runner/{source.name}": source for source in sources}
+    return RunnerProgram(PYTHON_RUNNER, program_of(_MAIN, files))
+
+
+def program_of(main: str, files: Mapping[str, Path]) -> bytes:
+    """A zip that Python executes: ``main`` is its program, beside ``files`` (name there → path)."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(zipfile.ZipInfo("__main__.py", _EPOCH), _MAIN)
-        for source in sorted((Path(__file__).parent / "python").glob("*.py")):
-            info = zipfile.ZipInfo(f"edgepose_runner/{source.name}", _EPOCH)
-            archive.writestr(info, source.read_bytes())
-    return RunnerProgram(PYTHON_RUNNER, buffer.getvalue())
+        archive.writestr(zipfile.ZipInfo("__main__.py", _EPOCH), main)
+        for name, source in sorted(files.items()):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), source.read_bytes())
+    return buffer.getvalue()

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from edgepose.graph.spec import TensorSpec
+from edgepose.zoo import ModelSpec
 
 PROTOCOL = 1
 
@@ -22,7 +23,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     protocol: int = PROTOCOL
     run_id: str
-    mode: Literal["prove", "time", "profile", "trace"]
+    mode: Literal["prove", "time", "profile", "trace", "infer", "stages"]
     engine: str
     artifact: dict[str, str]
     options: dict[str, Any]
@@ -40,6 +41,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int = 1
     reference_options: dict[str, Any] | None = None
     follow: tuple[str, ...] = ()
+    batch: dict[str, str] | None = None
+    decoder: dict[str, Any] | None = None
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)
+
+
+def decoder_of(model: ModelSpec) -> dict[str, Any] | None:
+    """A plan's ``decoder`` for the model; None where the model does not say how it is decoded."""
+    if model.decoder is None or model.input is None:
+        return None
+    return {
+        **msgspec.to_builtins(model.decoder),
+        "keypoints": model.keypoints,
+        "input": {"height": model.input.height, "width": model.input.width},
+    }

@@ -4,6 +4,7 @@ import platform
 import shutil
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from edgepose.devices.doctor import examine
 from edgepose.devices.facts import PythonFacts, parse_facts
 from edgepose.devices.python import python_command, split_requirement
 from edgepose.devices.setup import setup_device
+from edgepose.devices.setup_pipeline import pipeline_requirements
 from edgepose.devices.ssh import SshTransport
 from edgepose.devices.wheels import abi_tags, fetch_wheels, machine_of, platform_tags
 from edgepose.errors import RuntimeMissingError, UsageError
@@ -117,6 +119,24 @@ def test_a_device_is_set_up_without_its_own_network_and_then_healthy(
     after = by_name(examine(board))
     assert after["runtime onnxruntime"].verdict == "PASS", after["runtime onnxruntime"]
     assert {check.verdict for check in after.values()} <= {"PASS", "INFO", "WARNING", "UNKNOWN"}
+
+
+def test_more_than_an_engine_needs_is_installed_on_request_and_imported_there(
+    board, wheels, tmp_path
+):
+    make_wheel(wheels, "toy_eyes", "3.0", "py3-none-any", {"toy_cv.py": "__version__ = '3.0'\n"})
+    more = {"toy_cv": "toy-eyes==3.0"}
+    versions = setup_device(board, wheel_folder=wheels, more=more)
+    assert versions == {"edge_toy": "1.0", "toy_native": "", "toy_cv": "3.0"}
+    make_wheel(wheels, "toy_eyes", "3.0", "py3-none-any", {"toy_cv.py": "import no_such_module"})
+    with pytest.raises(RuntimeMissingError, match=r"toy_cv for pipeline.*no_such_module"):
+        setup_device(board, wheel_folder=wheels, more=more)
+
+
+def test_the_pipeline_s_packages_are_those_of_this_host_but_numpy_is_the_engine_s():
+    requirements = pipeline_requirements()
+    assert set(requirements) == {"cv2", "msgspec", "platformdirs"}
+    assert requirements["cv2"] == f"opencv-python-headless=={version('opencv-python-headless')}"
 
 
 def test_setting_up_again_sends_nothing_and_a_new_version_keeps_the_last_one(

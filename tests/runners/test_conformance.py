@@ -14,6 +14,7 @@ import pytest
 from edgepose.bundle import Bundle
 from edgepose.files import sha256_file
 from edgepose.runners.pack import PYTHON_RUNNER
+from edgepose.runners.plan import decoder_of
 from edgepose.runners.result import read_result
 from tests.runners.conftest import Run, assert_fails, lines_of, runner_of, start, write_plan
 
@@ -267,3 +268,111 @@ def test_profile_times_every_layer_in_every_pass(bundle: Bundle, run: Run) -> No
     for line in layers:
         assert len(line["ns"]) == 4
         assert all(isinstance(ns, int) and 0 <= ns < 10e9 for ns in line["ns"])
+
+
+def save_batch(bundle: Bundle, folder: Path, batch: Any) -> dict[str, Any]:
+    """A plan of mode ``infer`` for this array."""
+    path = folder / "batch.npy"
+    np.save(path, batch)
+    (name,) = (tensor.name for tensor in bundle.manifest.inputs)
+    sent = {str(path): sha256_file(path)}
+    return write_plan(bundle, folder, "infer", batch={name: str(path)}, sent=sent)
+
+
+def noise(count: int) -> Any:
+    return np.random.default_rng(3).standard_normal((count, 1, 3, 64, 48), np.float32)
+
+
+def test_infer_gives_for_each_input_the_outputs_that_the_host_gets(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    save_batch(bundle, tmp_path, noise(3))
+    done = start(runner_of(bundle), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert kinds(tmp_path) == ["header", "inferred", "inferences", "memory", "footer"]
+    result = read_result((tmp_path / "result.jsonl").read_bytes(), "run-7")
+    line = result.one("inferred")
+    saved = np.load(tmp_path / line["file"])
+    assert line["sha256"] == sha256_file(tmp_path / line["file"])
+    assert (saved.dtype, saved.shape) == (np.float32, (3, 1, 3, 16, 12))
+    (name,) = (tensor.name for tensor in bundle.manifest.inputs)
+    session = bundle.session()
+    for given, found in zip(noise(3), saved, strict=True):
+        wanted = session.run({name: given})[line["output"]]
+        assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
+    latencies = result.one("inferences")["ns"]
+    assert len(latencies) == 3
+    assert all(isinstance(ns, int) and ns > 0 for ns in latencies)
+
+
+def test_infer_loads_no_golden_data(bundle: Bundle, tmp_path: Path) -> None:
+    plan = save_batch(bundle, tmp_path, noise(1))
+    golden = {path for case in plan["golden"] for path in case["inputs"].values()}
+    assert golden and not golden & set(plan["sha256"])
+
+
+@pytest.mark.parametrize(
+    "batch", [noise(0), noise(2)[:, 0], noise(2)[..., :7]], ids=["none", "flat", "small"]
+)
+def test_a_batch_of_no_inputs_of_the_model_ends_with_10(
+    bundle: Bundle, tmp_path: Path, batch: Any
+) -> None:
+    save_batch(bundle, tmp_path, batch)
+    assert_fails(start(runner_of(bundle), tmp_path), tmp_path, 10, "the batch of 'input' has")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"batch": None}, "batch"), ({"batch": {}}, "batch"), ({"batch": {"x": "/x.npy"}}, "input")],
+    ids=["null", "empty", "another"],
+)
+def test_a_plan_without_the_model_s_inputs_ends_with_10(
+    bundle: Bundle, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    plan = save_batch(bundle, tmp_path, noise(1)) | change
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    assert_fails(start(runner_of(bundle), tmp_path), tmp_path, 10, message)
+
+
+def test_a_batch_that_was_altered_on_its_way_ends_with_11(bundle: Bundle, tmp_path: Path) -> None:
+    plan = save_batch(bundle, tmp_path, noise(1))
+    (path,) = plan["batch"].values()
+    np.save(path, noise(1) + 1)
+    assert_fails(start(runner_of(bundle), tmp_path), tmp_path, 11, "is corrupt")
+
+
+def test_stages_times_network_and_decoding_in_every_pass(bundle: Bundle, run: Run) -> None:
+    decoder = decoder_of(bundle.manifest.model)
+    done, folder = run(bundle, "stages", runs=4, decoder=decoder)
+    if bundle.manifest.runner == PYTHON_RUNNER:
+        assert_fails(done, folder, 10, "unknown mode 'stages'")
+        return
+    assert done.returncode == 0, done.stderr
+    assert kinds(folder) == ["header", "stages", "memory", "footer"]
+    line = lines_of(folder)[1]
+    for stage in ("network", "decode"):
+        assert len(line[stage]) == 4
+        assert all(isinstance(ns, int) and 0 < ns < 10e9 for ns in line[stage])
+    assert line["found"] == [1, 1, 1, 1]
+    assert line["wall_ns"] >= sum(line["network"]) + sum(line["decode"])
+
+
+def test_stages_without_a_decoder_ends_with_10(bundle: Bundle, tmp_path: Path) -> None:
+    if bundle.manifest.runner == PYTHON_RUNNER:
+        pytest.skip("the Python runner has no decoders")
+    write_plan(bundle, tmp_path, "stages")
+    assert_fails(start(runner_of(bundle), tmp_path), tmp_path, 10, "the plan lacks decoder")
+
+
+def test_with_a_decoder_infer_says_what_it_found_in_each_input(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    plan = save_batch(bundle, tmp_path, noise(2)) | {"decoder": decoder_of(bundle.manifest.model)}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    assert start(runner_of(bundle), tmp_path).returncode == 0
+    found = [line for line in lines_of(tmp_path) if line["kind"] == "decoded"]
+    if bundle.manifest.runner == PYTHON_RUNNER:
+        assert not found
+        return
+    assert [line["case"] for line in found] == ["0", "1"]
+    assert all(np.shape(line["people"]) == (1, 3, 3) for line in found)

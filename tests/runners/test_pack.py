@@ -54,7 +54,7 @@ def test_a_runner_source_has_the_syntax_of_python_3_6(path: Path) -> None:
 def old_enough(*words: str | Path) -> subprocess.CompletedProcess[str]:
     """Judge with vermin whether the sources ask for no more than Python 3.6."""
     code = "import sys; from vermin.main import main; sys.exit(main())"
-    # Where perf_counter_ns is missing, run.py makes its own.
+    # Where perf_counter_ns is missing, clock.py makes its own.
     options = ["--target=3.6-", "--violations", "--no-config-file", "--eval-annotations"]
     options += ["--exclude", "time.perf_counter_ns"]
     command = [sys.executable, "-c", code, *options, *map(str, words)]

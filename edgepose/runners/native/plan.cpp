@@ -1,5 +1,8 @@
 #include "plan.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "failure.h"
 #include "files.h"
 #include "sha256.h"
@@ -13,6 +16,7 @@ using Strings = std::map<std::string, std::string>;
 constexpr const char* kKeys[] = {
     "run_id", "mode",    "engine", "artifact",   "options",    "inputs", "outputs", "golden",
     "sha256", "threads", "cpus",   "warmup_min", "warmup_max", "runs",   "gate",    "sensor_period_s"};
+const std::string kModes[] = {"prove", "time", "profile", "trace", "infer", "stages"};
 constexpr int kMostThreads = 1024;
 constexpr int kMostRuns = 100000000;  // a slip of the pen, not a plan, is beyond this
 
@@ -80,8 +84,7 @@ Plan read_plan(const std::string& folder) {
     Plan plan;
     plan.run_id = json.at("run_id").string();
     plan.mode = json.at("mode").string();
-    if (plan.mode != "prove" && plan.mode != "time" && plan.mode != "profile" &&
-        plan.mode != "trace") {
+    if (std::find(std::begin(kModes), std::end(kModes), plan.mode) == std::end(kModes)) {
         throw Failure(kBadPlan, "unknown mode '" + plan.mode + "'");
     }
     plan.engine = json.at("engine").string();
@@ -91,6 +94,13 @@ Plan read_plan(const std::string& folder) {
         plan.reference_options = json.at("reference_options");
         for (const Json& name : json.at("follow").array()) plan.follow.insert(name.string());
     }
+    if (plan.mode == "infer") {
+        if (!json.has("batch") || json.at("batch").is_null()) {
+            throw Failure(kBadPlan, "the plan lacks batch");
+        }
+        plan.batch = read_strings(json.at("batch"), "");
+    }
+    if (json.has("decoder")) plan.decoder = json.at("decoder");
     plan.inputs = read_specs(json.at("inputs"));
     plan.outputs = read_specs(json.at("outputs"));
     plan.golden = read_golden(json.at("golden"), "");

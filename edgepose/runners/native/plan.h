@@ -27,7 +27,7 @@ struct GoldenCase {
 
 struct Plan {
     std::string run_id;
-    std::string mode;  // prove, time, profile, trace
+    std::string mode;  // prove, time, profile, trace, infer, stages
     std::string engine;
     std::map<std::string, std::string> artifact;  // file name -> path
     Json options;
@@ -36,6 +36,8 @@ struct Plan {
     std::vector<TensorSpec> inputs;
     std::vector<TensorSpec> outputs;
     std::vector<GoldenCase> golden;
+    std::map<std::string, std::string> batch;  // mode infer only: tensor -> path
+    Json decoder;                              // null: outputs are not decoded here
     std::map<std::string, std::string> sha256;  // path -> expected hash
     int threads = 1;
     std::vector<int> cpus;  // empty: any

@@ -11,8 +11,11 @@
 #include "drift.h"
 #include "files.h"
 #include "golden.h"
+#include "infer.h"
+#include "outputs.h"
 #include "sensors.h"
 #include "sha256.h"
+#include "stages.h"
 #include "timing.h"
 #include "warmup.h"
 
@@ -41,12 +44,6 @@ bool all_finite(const Tensors& tensors) {
         }
     }
     return true;
-}
-
-std::string safe_file_name(const std::string& golden, const std::string& output) {
-    std::string name = output;
-    std::replace(name.begin(), name.end(), '/', '_');
-    return golden + "." + name + ".npy";
 }
 
 std::string utc_now() {
@@ -93,6 +90,10 @@ public:
             time_with_sensors();
         } else if (plan_.mode == "profile") {
             profile();
+        } else if (plan_.mode == "infer") {
+            infer_batch(plan_, folder_, *backend_, result_);
+        } else if (plan_.mode == "stages") {
+            time_stages(plan_, *backend_, result_);
         } else {
             trace(load);
         }
@@ -121,6 +122,7 @@ private:
             for (const auto& [name, path] : golden.outputs) {
                 write_proof(golden.name, name, read_npy(path), output_of(outputs, name));
             }
+            write_decoded(plan_, golden.name, outputs, result_);
         }
         const Latencies estimate = infer_timed(*backend_, plan_.runs);
         result_.write("estimate", JsonObject().add("ns", estimate));
@@ -140,13 +142,10 @@ private:
     void write_proof(
         const std::string& golden, const std::string& name, const Tensor& wanted,
         const Tensor& output) {
-        const std::string file = safe_file_name(golden, name);
-        write_npy(folder_ + "/" + file, output);
-        const Drift drift = tensor_drift(wanted, output);
         JsonObject line;
-        line.add("case", golden).add("output", name).add("file", file);
-        line.add("sha256", sha256_file(folder_ + "/" + file));
-        add_drift(line, drift);
+        line.add("case", golden);
+        save_output(line, folder_, golden, name, output);
+        add_drift(line, tensor_drift(wanted, output));
         result_.write("proof", line);
     }
 

@@ -8,7 +8,7 @@ from typing import Any, Dict
 from .failure import BAD_PLAN, CORRUPT_FILE, RunnerFailure
 
 PROTOCOL = 1
-MODES = ("prove", "time", "profile")
+MODES = ("prove", "time", "profile", "infer")
 KEYS = (
     *("run_id", "engine", "artifact", "options", "inputs", "outputs", "golden", "sha256"),
     *("threads", "cpus", "warmup_min", "warmup_max", "runs", "gate", "sensor_period_s"),
@@ -33,6 +33,8 @@ def read_plan(folder: str) -> Dict[str, Any]:
     missing = [key for key in KEYS if key not in plan]
     if missing:
         raise RunnerFailure(BAD_PLAN, "the plan lacks %s" % ", ".join(missing))
+    if plan["mode"] == "infer" and not plan.get("batch"):
+        raise RunnerFailure(BAD_PLAN, "the plan lacks batch")
     for path, expected in sorted(plan["sha256"].items()):
         check_file(path, expected)
     return plan

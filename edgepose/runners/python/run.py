@@ -10,19 +10,15 @@ import numpy as np
 
 from .backend_ncnn import NcnnBackend
 from .backend_onnxruntime import OnnxruntimeBackend
+from .clock import perf_counter_ns
+from .cores import pin_to
 from .failure import BAD_PLAN, RunnerFailure
+from .infer import infer_batch
+from .outputs import save_output
 from .plan import PROTOCOL
 from .sensors import SensorProcess
 from .tensor_drift import tensor_drift
 from .warmup import has_converged
-
-try:
-    from time import perf_counter_ns
-except ImportError:  # Python 3.6
-
-    def perf_counter_ns() -> int:
-        return int(time.perf_counter() * 1e9)
-
 
 BACKENDS: Dict[str, Any] = {"onnxruntime": OnnxruntimeBackend, "ncnn": NcnnBackend}
 Plan = Dict[str, Any]
@@ -33,7 +29,7 @@ def execute(plan: Plan, folder: str, result: Result) -> None:
     """Run ``plan`` and write its lines to ``result``; outputs of a proof go to ``folder``."""
     if plan["engine"] not in BACKENDS:
         raise RunnerFailure(BAD_PLAN, "this runner has no engine %r" % plan["engine"])
-    cpus = _pin(plan["cpus"])
+    cpus = pin_to(plan["cpus"])
     started_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     start = perf_counter_ns()
     backend = BACKENDS[plan["engine"]](
@@ -57,6 +53,8 @@ def execute(plan: Plan, folder: str, result: Result) -> None:
         _prove(plan, folder, backend, result)
     elif plan["mode"] == "profile":
         _profile(plan, folder, backend, result)
+    elif plan["mode"] == "infer":
+        infer_batch(plan, folder, backend, result)
     else:
         _time_with_sensors(plan, folder, backend, result, cpus)
     result.write("memory", peak_rss_mib=_peak_rss_mib())
@@ -67,17 +65,9 @@ def _prove(plan: Plan, folder: str, backend: Any, result: Result) -> None:
         backend.bind(_load(case["inputs"]))
         outputs = _worst_outputs(backend, plan.get("repeats", 1))
         for name, path in sorted(case["outputs"].items()):
-            file = "%s.%s.npy" % (case["name"], name.replace("/", "_"))
-            target = os.path.join(folder, file)
-            np.save(target, np.asarray(outputs[name], dtype=np.float32))
-            result.write(
-                "proof",
-                case=case["name"],
-                output=name,
-                file=file,
-                sha256=_hash_file(target),
-                **tensor_drift(np.load(path), outputs[name]),
-            )
+            saved = save_output(folder, case["name"], name, outputs[name])
+            drift = tensor_drift(np.load(path), outputs[name])
+            result.write("proof", case=case["name"], **dict(saved, **drift))
     result.write("estimate", ns=_loop(backend, plan["runs"]))
 
 
@@ -142,18 +132,6 @@ def _loop(backend: Any, count: int) -> List[int]:
     return latencies
 
 
-def _pin(cpus: Optional[List[int]]) -> Optional[List[int]]:
-    """Stay on those of the cores ``cpus`` that exist; returns them, or None where none does."""
-    usable = sorted(set(cpus or ()) & os.sched_getaffinity(0))
-    if not usable:
-        return None
-    try:
-        os.sched_setaffinity(0, usable)
-    except OSError:
-        return None
-    return usable
-
-
 def _load(paths: Dict[str, str]) -> Dict[str, Any]:
     return {name: np.load(path) for name, path in paths.items()}
 
@@ -163,11 +141,6 @@ def _hash_outputs(backend: Any) -> Dict[str, str]:
         name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
         for name, array in sorted(backend.outputs().items())
     }
-
-
-def _hash_file(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
 
 
 def _peak_rss_mib() -> Optional[float]:

@@ -1,0 +1,169 @@
+"""The whole pipeline timed on a device that has its Python: edgepose itself is sent there."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import edgepose
+from edgepose.bench.place import Place, soon
+from edgepose.bench.preflight import cool_down
+from edgepose.bench.remote_run import RemoteRun
+from edgepose.bench.runs import Proven
+from edgepose.bench.stage_budget import StageSamples, Timed
+from edgepose.bench.stage_program import DETECTOR, POSE, StagePlan
+from edgepose.bundle import MANIFEST
+from edgepose.deadline import Deadline
+from edgepose.devices.cache import ensure_cached
+from edgepose.devices.python import try_imports
+from edgepose.devices.setup_pipeline import BOTTOM_UP, LEAST_PYTHON, MODULES
+from edgepose.devices.shell import script, succeeded
+from edgepose.errors import DeviceError, RuntimeMissingError
+from edgepose.files import sha256_file
+from edgepose.runners.pack import program_of
+from edgepose.runners.result import Line
+
+PROCESSES = 5
+WARMUP = 10
+_LIMIT_S = 1200.0
+_SEND_S = 600.0
+# Before numpy is imported: its own threads spin at first, beside the timed one.
+_MAIN = """import os, sys
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+from edgepose.bench.stage_program import main
+sys.exit(main(sys.argv[1:]))
+"""
+# Hard links cost nothing; where the file system has none, copies.
+_LAY_OUT = """
+into=$1; shift
+while [ $# -gt 1 ]
+do mkdir -p "$(dirname "$into/$2")" || exit 1
+   ln -f "$1" "$into/$2" 2>/dev/null || cp "$1" "$into/$2" || exit 1
+   shift 2
+done
+"""
+
+
+@dataclass(frozen=True)
+class Film:
+    """``frames`` times the same ``picture``; the detector sees every ``detect_every``-th."""
+
+    picture: Path
+    detect_every: int
+    frames: int
+
+
+def require_python(places: Mapping[str, Place]) -> None:
+    """Raise RuntimeMissingError where the device's Python cannot run the pipeline, naming why."""
+    place = places[POSE]
+    device, python = place.device, place.facts.python
+    if python is None or _version(python.version) < LEAST_PYTHON:
+        raise RuntimeMissingError(
+            f"the stages of the pipeline need Python 3.11 on {device.name!r}, "
+            f"which has {python.version if python else 'none'}",
+            hint="`edgepose profile` without --stages times the net's layers there; a bundle "
+            "with a native runner (ncnn, tvm) times network and decoding without Python.",
+        )
+    is_bottom_up = place.bundle.manifest.model.task == "bottom-up"
+    modules = MODULES | (BOTTOM_UP if is_bottom_up else {})
+    outcome = try_imports(place.transport, place.python, modules, soon())
+    missing = {module: one.error for module, one in outcome.items() if one.error}
+    if not missing:
+        return
+    fixes = []
+    if set(missing) & set(MODULES):
+        fixes.append(f"`edgepose device setup {device.name} --with pipeline` installs it.")
+    if set(missing) & set(BOTTOM_UP):
+        packages = " ".join(BOTTOM_UP.values())
+        fixes.append(f"Bottom-up nets: `{device.python} -m pip install {packages}` on the device.")
+    raise RuntimeMissingError(
+        f"device {device.name!r} cannot import what the pipeline stands on: "
+        + "; ".join(f"{module} ({error})" for module, error in missing.items()),
+        hint=" ".join(fixes),
+    )
+
+
+def time_in_python(
+    places: Mapping[str, Place], proven: Mapping[str, Proven], film: Film, stamp: str
+) -> Timed:
+    """Fresh processes, one after another. Raises DeviceError, LeaseError and RunError."""
+    place = places[POSE]
+    with TemporaryDirectory(prefix="edgepose-") as scratch:
+        program = Path(scratch) / "program"
+        program.write_bytes(pipeline_program())
+        digests = {sha256_file(path): path for path in (program, film.picture)}
+        remote = ensure_cached(place.transport, place.workdir, digests, Deadline.after(_SEND_S))
+    there = {path: remote[digest] for digest, path in digests.items()}
+    # Nobody looks before this time. One inference of each net per frame is the least there can be.
+    expected_s = sum(one.least_s(WARMUP + film.frames) for one in proven.values())
+    processes, header = [], None
+    for index in range(PROCESSES):
+        run = place.run(f"{stamp}-stages-{index}")
+        try:
+            place.lease.renew(soon())
+            cool_down(place.transport)
+            _lay_out(places, run)
+            manifests = {
+                f"{part}/{MANIFEST}": one.bundle.folder / MANIFEST for part, one in places.items()
+            }
+            plan = StagePlan(
+                run_id=run.run_id,
+                picture=there[film.picture],
+                has_detector=DETECTOR in places,
+                detect_every=film.detect_every,
+                sha256={there[film.picture]: sha256_file(film.picture)}
+                | {f"{run.folder}/{name}": sha256_file(path) for name, path in manifests.items()},
+                threads=place.threads,
+                cpus=place.cpus,
+                warmup=WARMUP,
+                frames=film.frames,
+            )
+            run.start(plan, [*place.python, there[program]], manifests)
+            result = run.wait(expected_s, Deadline.after(_LIMIT_S))
+            header = result.one("header")
+            processes.append(samples_of(result.one("stages")))
+            expected_s = max(expected_s, processes[-1].wall_ns / 1e9)
+        finally:
+            with contextlib.suppress(DeviceError):  # it must not hide the error before it
+                run.remove()
+    assert header is not None
+    return Timed(
+        processes=tuple(processes),
+        cpus=tuple(header["cpus"] or ()),
+        versions=header["versions"],
+        picture=film.picture.name,
+        picture_sha256=sha256_file(film.picture),
+    )
+
+
+def samples_of(line: Line) -> StageSamples:
+    """The ``stages`` line of a result."""
+    return StageSamples(
+        ns={stage: tuple(ns) for stage, ns in line["ns"].items()},
+        people=tuple(line["people"]),
+        wall_ns=line["wall_ns"],
+        cpu_ns=line["cpu_ns"],
+    )
+
+
+@cache
+def pipeline_program() -> bytes:
+    """``python3 PROGRAM RUN_FOLDER``: all of edgepose's own Python files in one."""
+    package = Path(edgepose.__file__).parent
+    sources = {path.relative_to(package).as_posix(): path for path in package.rglob("*.py")}
+    return program_of(_MAIN, {f"edgepose/{name}": path for name, path in sources.items()})
+
+
+def _lay_out(places: Mapping[str, Place], run: RemoteRun) -> None:
+    """Every bundle as a folder of the run; its files are on the device already."""
+    for part, place in places.items():
+        files = place.bundle.manifest.files
+        words = [word for name in sorted(files) for word in (place.paths[name], name)]
+        done = place.transport.run(script(_LAY_OUT, f"{run.folder}/{part}", *words), soon())
+        succeeded(done, f"cannot lay out {place.bundle.name}")
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
