@@ -1,4 +1,4 @@
-"""``python -m benchmarks.plain_tvm ONNX FOLDER``: ``model.so`` as TVM makes it of itself, untuned.
+"""``python -m benchmarks.plain_tvm ONNX [TARGET] FOLDER``: ``model.so`` as TVM makes it, untuned.
 
 NCHW, kernels fused, none of them scheduled: what tuning starts from without our layout and rules.
 """
@@ -22,14 +22,15 @@ def compile_plain(folder: Path, report: Callable[[Event], None]) -> None:
     from edgepose.engines.tvm.compiling import linker
     from edgepose.engines.tvm.lower import import_onnx, to_tvm
 
-    target = tvm_target(load_target("host"))
+    onnx, name = (*sys.argv[1:-1], "host")[:2]
+    target = tvm_target(load_target(name))
     passes = [DecomposeOpsForInference(), CanonicalizeBindings(), get_pipeline("zero")]
     with to_tvm(target):
-        module = tvm.transform.Sequential(passes)(import_onnx(Path(sys.argv[1])))
+        module = tvm.transform.Sequential(passes)(import_onnx(Path(onnx)))
     executable = tvm.compile(module, to_tvm(target))
     executable.export_library(str(folder / LIBRARY), fcompile=linker(target.arch))
 
 
 if __name__ == "__main__":
     fast_stack.install()
-    sys.exit(serve(compile_plain, Path(sys.argv[2])))
+    sys.exit(serve(compile_plain, Path(sys.argv[-1])))
