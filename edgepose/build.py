@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from edgepose.bundle import (
 )
 from edgepose.engines import ENGINES, find_engine, usable_engine
 from edgepose.engines.base import Engine, PinningEngine, TuningEngine
-from edgepose.errors import BundleError, ProofError, UsageError
+from edgepose.errors import BundleError, ConfigError, ProofError, UsageError
 from edgepose.files import folder_atomic, sha256_bytes
 from edgepose.fingerprint import fingerprint, package_version, source_hash
 from edgepose.model_source import ModelSource, find_source
@@ -69,31 +70,19 @@ def build(
     """
     hardware = load_target(target)
     source = find_source(model, Path(weights) if weights else None, untrained)
+    images = Path(golden) if golden else None
     if recipe == AUTO:
         how = fastest_recipe(source, hardware, model)
     else:
-        how = recipe_for(hardware, recipe or _tuned_recipe(source, hardware))
+        how = recipe_for(hardware, recipe or _tuned_recipe(source, hardware, images))
     engine = usable_engine(how.engine)
-    images = Path(golden) if golden else None
-    max_opset = min(how.max_opset, hardware.max_opset(how.engine) or how.max_opset)
+    max_opset = _max_opset(how, hardware)
     key_of_graph = graph_key(source, max_opset, images)
     runner = engine.runner(hardware)
     prepared, records = None, None
     if isinstance(engine, TuningEngine) and not how.on_gpu:  # records are found by the graph
         prepared = prepare(source, max_opset, images, key_of_graph, force)
         records = engine.records_key(prepared.graph_hash, hardware)
-        if recipe is None and records is None:  # it was another net of this name
-            return build(
-                model,
-                target,
-                hardware.recipes.default,
-                weights,
-                into,
-                golden=golden,
-                untrained=untrained,
-                force=force,
-                allow_unproven=allow_unproven,
-            )
     build_key = _build_key(key_of_graph, hardware, how, engine, runner, records)
     place = Path(into) if into else Path("build") / source.spec.name / f"{target}-{how.name}"
     _refuse_foreign_folder(place)
@@ -114,16 +103,35 @@ def build(
     return _copy(load_bundle(cached), place)
 
 
-def _tuned_recipe(source: ModelSource, target: Target) -> str | None:
+def _tuned_recipe(source: ModelSource, target: Target, images: Path | None) -> str | None:
     """The recipe that uses what the user tuned on a board, if there is such a thing."""
-    for recipe in map(load_recipe, target.recipes.allowed):
+    for recipe in _readable_recipes(target):
         engine = find_engine(recipe.engine) if recipe.engine in ENGINES else None
         if not isinstance(engine, TuningEngine) or recipe.on_gpu or not engine.check().available:
             continue
-        if engine.tuned_on_board(source.spec.name, target):
+        if not engine.tuned_on_board(source.spec.name, target):
+            continue
+        # That was a net of this name: whether it was this one, its graph tells.
+        max_opset = _max_opset(recipe, target)
+        key = graph_key(source, max_opset, images)
+        graph_hash = prepare(source, max_opset, images, key, force=False).graph_hash
+        if (engine.records_key(graph_hash, target) or "").startswith("board:"):
             _log.info("recipe %s: this net was tuned on such a board", recipe.name)
             return recipe.name
     return None
+
+
+def _readable_recipes(target: Target) -> Iterator[Recipe]:
+    """What ``target`` allows; what is broken or absent is left out with a notice."""
+    for name in target.recipes.allowed:
+        try:
+            yield load_recipe(name)
+        except (UsageError, ConfigError) as error:
+            _log.warning("target %s allows recipe %s: %s", target.name, name, error)
+
+
+def _max_opset(recipe: Recipe, target: Target) -> int:
+    return min(recipe.max_opset, target.max_opset(recipe.engine) or recipe.max_opset)
 
 
 def _compile(

@@ -22,6 +22,11 @@ from edgepose.runners.plan import GoldenPaths
 from edgepose.zoo import InputSpec, ModelSpec
 
 GRAPH_TOOLS = ("torch", "onnx", "onnxslim", "onnxruntime")
+# Of pose/ only what golden data and proofs use: nobody's graph changes with how people are drawn.
+GRAPH_CODE = (
+    *("graph", "prove", "prepare.py"),
+    *("pose/decode", "pose/nms.py", "pose/oks.py", "pose/preprocess.py", "pose/result.py"),
+)
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -44,7 +49,7 @@ def graph_key(source: ModelSource, max_opset: int, images: Path | None) -> str:
             "model": source.identity(),
             "max_opset": max_opset,
             "images": [sha256_file(path) for path in images_of(images)] if images else [],
-            "code": source_hash("graph", "pose", "prove", "prepare.py"),
+            "code": source_hash(*GRAPH_CODE),
             "tools": {name: package_version(name) for name in GRAPH_TOOLS},
         }
     )

@@ -50,10 +50,15 @@ class HeatmapDecoder(_Data, frozen=True, kw_only=True, tag_field="kind", tag="he
     """One output [1, K, height/stride, width/stride]; cell i lies at input pixel i·stride.
 
     With ``refine = "udp"`` the first cell lies at the first pixel and the last at the last one.
+    ``blur_kernel`` is in cells, and odd.
     """
 
     refine: Literal["none", "quarter", "dark", "udp"] = "quarter"
     blur_kernel: Positive = 11
+
+    def __post_init__(self) -> None:
+        if self.blur_kernel % 2 == 0:
+            raise ValueError(f"blur_kernel must be odd, not {self.blur_kernel}")
 
 
 class RTMDetDecoder(_Data, frozen=True, kw_only=True, tag_field="kind", tag="rtmdet"):

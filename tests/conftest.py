@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from edgepose.build import build
@@ -13,6 +14,10 @@ from tests.own_cache import own_cache
 from tests.tiny_nets import HEATMAP_TOML, save_heatmap_net
 
 ROOT = Path(__file__).parent.parent
+
+# A machine under load is slow now and then: no bug that an example could show.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

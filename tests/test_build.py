@@ -190,6 +190,18 @@ def test_the_caller_s_images_become_golden_cases(project: Path) -> None:
     assert {case.name for case in bundle.golden()} > shipped
 
 
+def test_a_recipe_that_is_absent_does_not_stop_a_build_with_another(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shipped = (ROOT / "targets" / "host.toml").read_text()
+    (project / "targets").mkdir()
+    (project / "targets" / "host.toml").write_text(
+        shipped.replace("allowed = [", 'allowed = ["withdrawn", ')
+    )
+    assert build("net.onnx").manifest.recipe.name == "onnxruntime-fp32"
+    assert "target host allows recipe withdrawn" in caplog.text
+
+
 def test_golden_that_is_no_folder_is_refused(project: Path) -> None:
     with pytest.raises(UsageError, match="absent"):
         build("net.onnx", golden="absent")

@@ -42,10 +42,10 @@ class RemoteRun:
 
         ``files`` (name → local path) are put into the run's folder before.
         """
-        deadline = Deadline.after(_CALL_S)
-        self._call(["mkdir", "-p", self.folder], deadline)
+        self._call(["mkdir", "-p", self.folder], _call_deadline())
         for name, path in (files or {}).items():
             self.transport.put(path, f"{self.folder}/{name}", Deadline.after(_TRANSFER_S))
+        deadline = _call_deadline()  # made only now: the files took their own time
         with TemporaryDirectory() as scratch:
             file = Path(scratch) / "plan.json"
             file.write_bytes(plan.encode())
@@ -73,7 +73,8 @@ class RemoteRun:
                 waited_s = time.monotonic() - started
                 raise RunError(
                     f"run {self.run_id} was stopped: not done after {waited_s:.0f} s",
-                    hint="Give it a larger --budget, or look for other load on the device.",
+                    hint="Look for other load on the device; `bench` takes a larger --budget, and "
+                    "`profile` fewer --passes.",
                 )
             time.sleep(min(pause_s, max(0.1, deadline.remaining_s)))
             pause_s = min(2.0, max(0.1, 0.05 * expected_s))

@@ -1,8 +1,6 @@
 """The runs of one measurement: proving a bundle on its device, timing it, tidying up."""
 
 import contextlib
-import secrets
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
@@ -104,10 +102,11 @@ def prove_there(place: Place, run: RemoteRun) -> Proven:
 def proven_there(place: Place) -> Proven:
     """As ``prove_there``, in a run of its own that leaves no trace.
 
+    Where the link is lost its folder stays, and is removed by the next one: the name is fixed.
     Raises ProofError where the proof fails: what the artifact gives there is not the model's then.
     """
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    run = place.run(f"{stamp}-{secrets.token_hex(4)}-prove")
+    run = place.run(f"prove-{place.bundle.manifest.bundle_id}")
+    run.remove()
     try:
         proven = prove_there(place, run)
     finally:

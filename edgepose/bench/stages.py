@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,10 +17,13 @@ from edgepose.bench.stages_in_python import Film, require_python, time_in_python
 from edgepose.bench.stages_natively import time_natively
 from edgepose.bench.store import default_folder
 from edgepose.bundle import Bundle
+from edgepose.devices.device import Device
 from edgepose.devices.inventory import find_device
 from edgepose.errors import UsageError
 from edgepose.files import write_atomic
+from edgepose.pose.preprocess import read_image
 from edgepose.prove.golden_images import ONE_PERSON, TWO_PERSONS
+from edgepose.runners.pack import PYTHON_RUNNER
 
 DEFAULT_FRAMES = 50
 
@@ -48,27 +51,27 @@ def stage_budget(
     for bundle in parts.values():
         require_target(bundle, entry)
     film = Film(picture or _shipped(pose, detector), detect_every, frames)
-    if not film.picture.is_file():
-        raise UsageError(f"there is no picture {film.picture}", hint="Check the path.")
+    way = _way(parts.values(), entry)
+    if way == "native" and (picture or detect_every > 1):
+        raise UsageError(
+            f"on {device} network and decoding are timed, by the C++ runner and on the first "
+            "golden input",
+            hint="Leave out --image and --detect-every.",
+        )
+    if picture:
+        read_image(picture)  # what is wrong with it is told by its name here
     with at_station(entry, PROOF_S + CALL_S, f"time the stages of {pose.name}") as station:
         places = {part: settle(bundle, station, threads) for part, bundle in parts.items()}
-        way = _way(places)
         if way == "python":
             require_python(places)
-        elif picture or detect_every > 1:
-            raise UsageError(
-                f"on {device} network and decoding are timed, by the C++ runner and on the first "
-                "golden input",
-                hint="Leave out --image and --detect-every.",
-            )
         proven = {part: proven_there(place) for part, place in places.items()}
-        stamp = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
         timed = (
-            time_in_python(places, proven, film, stamp)
+            time_in_python(places, proven, film)
             if way == "python"
-            else time_natively(places, proven, frames, stamp)
+            else time_natively(places, proven, frames)
         )
     found = _budget(places, proven, way, detect_every, timed)
+    stamp = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
     name = f"{found.bundle_id}-{device}-{stamp}-stages.json"
     path = (folder or default_folder() / "profiles") / name
     write_atomic(path, msgspec.json.format(msgspec.json.encode(found), indent=1))
@@ -84,16 +87,37 @@ def _require_parts(pose: Bundle, detector: Bundle | None) -> None:
                 f"not for {' or '.join(tasks)}",
                 hint="Name the pose net's bundle first, and a detector's after --detector.",
             )
+        if bundle and bundle.manifest.model.decoder is None:
+            raise UsageError(
+                f"{bundle.name} has no decoder: there is nothing to time after the net",
+                hint="Describe it in the TOML file beside the ONNX file, and build it again.",
+            )
+        if bundle and len(bundle.manifest.inputs) != 1:
+            raise UsageError(
+                f"{bundle.name} has {len(bundle.manifest.inputs)} inputs, a pipeline gives it one",
+                hint="`edgepose profile` without --stages times its layers.",
+            )
     if detector and pose.manifest.model.task == "bottom-up":
         raise UsageError(
             f"{pose.name} is a bottom-up net, which needs no detector", hint="Leave it out."
         )
 
 
-def _way(places: Mapping[str, Place]) -> Way:
-    """An executable runs where no Python need be; this machine has both."""
-    is_local = places[POSE].device.transport == "local"
-    return "native" if not is_local and any(one.is_native for one in places.values()) else "python"
+def _way(bundles: Collection[Bundle], device: Device) -> Way:
+    """An executable runs where no Python need be; this machine has both.
+
+    Raises UsageError where one net of a pair would have to go another way than the other.
+    """
+    native = {bundle.manifest.runner != PYTHON_RUNNER for bundle in bundles}
+    if device.transport == "local" or native == {False}:
+        return "python"
+    if len(native) > 1:
+        raise UsageError(
+            f"pose net and detector have runners of two kinds, which {device.name} cannot time "
+            "together",
+            hint="Build both with ncnn or tvm, or both with onnxruntime.",
+        )
+    return "native"
 
 
 def _shipped(pose: Bundle, detector: Bundle | None) -> Path:

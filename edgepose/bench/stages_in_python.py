@@ -1,6 +1,7 @@
 """The whole pipeline timed on a device that has its Python: edgepose itself is sent there."""
 
 import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,20 +16,21 @@ from edgepose.bench.runs import Proven
 from edgepose.bench.stage_budget import StageSamples, Timed
 from edgepose.bench.stage_program import DETECTOR, POSE, StagePlan
 from edgepose.bundle import MANIFEST
-from edgepose.deadline import Deadline
+from edgepose.deadline import Deadline, duration_text
 from edgepose.devices.cache import ensure_cached
 from edgepose.devices.python import try_imports
 from edgepose.devices.setup_pipeline import BOTTOM_UP, LEAST_PYTHON, MODULES
 from edgepose.devices.shell import script, succeeded
-from edgepose.errors import DeviceError, RuntimeMissingError
+from edgepose.errors import DeviceError, RuntimeMissingError, UsageError
 from edgepose.files import sha256_file
 from edgepose.runners.pack import program_of
 from edgepose.runners.result import Line
 
 PROCESSES = 5
 WARMUP = 10
-_LIMIT_S = 1200.0
+LIMIT_S = 1200.0  # of one process
 _SEND_S = 600.0
+_IMPORT_S = 300.0  # a busy host takes minutes to import OpenCV under emulation
 # Before numpy is imported: its own threads spin at first, beside the timed one.
 _MAIN = """import os, sys
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -68,7 +70,7 @@ def require_python(places: Mapping[str, Place]) -> None:
         )
     is_bottom_up = place.bundle.manifest.model.task == "bottom-up"
     modules = MODULES | (BOTTOM_UP if is_bottom_up else {})
-    outcome = try_imports(place.transport, place.python, modules, soon())
+    outcome = try_imports(place.transport, place.python, modules, Deadline.after(_IMPORT_S))
     missing = {module: one.error for module, one in outcome.items() if one.error}
     if not missing:
         return
@@ -85,24 +87,39 @@ def require_python(places: Mapping[str, Place]) -> None:
     )
 
 
-def time_in_python(
-    places: Mapping[str, Place], proven: Mapping[str, Proven], film: Film, stamp: str
-) -> Timed:
-    """Fresh processes, one after another. Raises DeviceError, LeaseError and RunError."""
+def require_short(expected_s: float) -> None:
+    """Raise UsageError where a process that takes this long may be taken for a hung one."""
+    if expected_s > LIMIT_S / 2:
+        raise UsageError(
+            f"each process would take {duration_text(expected_s)} or more, "
+            f"and is stopped after {duration_text(LIMIT_S)}",
+            hint="Time fewer frames: `--passes N`.",
+        )
+
+
+def time_in_python(places: Mapping[str, Place], proven: Mapping[str, Proven], film: Film) -> Timed:
+    """Fresh processes, one after another.
+
+    Raises UsageError for what takes too long, DeviceError, LeaseError and RunError.
+    """
     place = places[POSE]
+    # Nobody looks before this time. One person in each frame is taken for the least there can be.
+    frames = WARMUP + film.frames
+    inferences = {POSE: frames, DETECTOR: math.ceil(frames / film.detect_every)}
+    expected_s = sum(one.least_s(inferences[part]) for part, one in proven.items())
+    require_short(expected_s)
     with TemporaryDirectory(prefix="edgepose-") as scratch:
         program = Path(scratch) / "program"
         program.write_bytes(pipeline_program())
         digests = {sha256_file(path): path for path in (program, film.picture)}
         remote = ensure_cached(place.transport, place.workdir, digests, Deadline.after(_SEND_S))
     there = {path: remote[digest] for digest, path in digests.items()}
-    # Nobody looks before this time. One inference of each net per frame is the least there can be.
-    expected_s = sum(one.least_s(WARMUP + film.frames) for one in proven.values())
     processes, header = [], None
-    for index in range(PROCESSES):
-        run = place.run(f"{stamp}-stages-{index}")
-        try:
+    run = place.run(f"stages-{place.bundle.manifest.bundle_id}")
+    try:
+        for _ in range(PROCESSES):
             place.lease.renew(soon())
+            run.remove()  # of the process before, or of an earlier command, whose link was lost
             cool_down(place.transport)
             _lay_out(places, run)
             manifests = {
@@ -121,13 +138,13 @@ def time_in_python(
                 frames=film.frames,
             )
             run.start(plan, [*place.python, there[program]], manifests)
-            result = run.wait(expected_s, Deadline.after(_LIMIT_S))
+            result = run.wait(expected_s, Deadline.after(LIMIT_S))
             header = result.one("header")
             processes.append(samples_of(result.one("stages")))
             expected_s = max(expected_s, processes[-1].wall_ns / 1e9)
-        finally:
-            with contextlib.suppress(DeviceError):  # it must not hide the error before it
-                run.remove()
+    finally:
+        with contextlib.suppress(DeviceError):  # it must not hide the error before it
+            run.remove()
     assert header is not None
     return Timed(
         processes=tuple(processes),

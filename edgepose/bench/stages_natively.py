@@ -7,33 +7,24 @@ from edgepose.bench.place import Place
 from edgepose.bench.runs import Proven
 from edgepose.bench.stage_budget import StageSamples, Timed, added
 from edgepose.bench.stage_program import POSE
-from edgepose.bench.stages_in_python import PROCESSES, WARMUP
-from edgepose.errors import DeviceError, UsageError
+from edgepose.bench.stages_in_python import LIMIT_S, PROCESSES, WARMUP, require_short
+from edgepose.errors import DeviceError
 from edgepose.runners.plan import decoder_of
 from edgepose.runners.result import Line
 
-_LIMIT_S = 1200.0
 
-
-def time_natively(
-    places: Mapping[str, Place], proven: Mapping[str, Proven], passes: int, stamp: str
-) -> Timed:
+def time_natively(places: Mapping[str, Place], proven: Mapping[str, Proven], passes: int) -> Timed:
     """Fresh processes, one after another: of each net in turn, on its first golden input.
 
-    Raises UsageError for a net without a decoder, DeviceError, LeaseError and RunError.
+    Raises UsageError for what takes too long, DeviceError, LeaseError and RunError.
     """
-    for place in places.values():
-        if place.bundle.manifest.model.decoder is None:
-            raise UsageError(
-                f"{place.bundle.name} has no decoder: there is nothing to time after the net",
-                hint="Describe it in the TOML file beside the ONNX file, and build it again.",
-            )
+    expected_s = {part: one.least_s(WARMUP + passes) for part, one in proven.items()}
+    require_short(max(expected_s.values()))
     processes, header = [], None
-    for index in range(PROCESSES):
+    for _ in range(PROCESSES):
         lines = {}
         for part, place in places.items():
-            run_id, expected_s = f"{stamp}-{part}-{index}", proven[part].least_s(WARMUP + passes)
-            header, lines[part] = _once(place, run_id, passes, expected_s)
+            header, lines[part] = _once(place, passes, expected_s[part])
         processes.append(_together(lines))
     assert header is not None
     manifest = places[POSE].bundle.manifest
@@ -48,15 +39,16 @@ def time_natively(
     )
 
 
-def _once(place: Place, run_id: str, passes: int, expected_s: float) -> tuple[Line, Line]:
-    run = place.run(run_id)
+def _once(place: Place, passes: int, expected_s: float) -> tuple[Line, Line]:
+    run = place.run(f"stages-{place.bundle.manifest.bundle_id}")
+    run.remove()  # of an earlier command, whose link was lost
     try:
         what = f"stages of {place.bundle.name}"
         result = place.finish(
             run,
             what,
             "stages",
-            _LIMIT_S,
+            LIMIT_S,
             expected_s,
             decoder=decoder_of(place.bundle.manifest.model),
             warmup_min=WARMUP,

@@ -44,7 +44,7 @@ def add_measuring(
 
 def positive(text: str) -> int:
     """argparse's type of a whole number from 1 on."""
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)
 

@@ -51,14 +51,19 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--detector", metavar="MODEL|BUNDLE", help="find the boxes with this net")
     parser.add_argument(
+        "--detector-weights",
+        type=Path,
+        metavar="FILE",
+        help="safetensors or checkpoint for the zoo's --detector",
+    )
+    parser.add_argument(
         "--flip", action="store_true", help="average with the mirrored image, as most papers do"
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="the first N images only")
     parser.add_argument(
         "--device", metavar="NAME", help="run the net on this device (default: in this process)"
     )
-    add_bundle_options(parser)
-    parser.set_defaults(threads=None)  # 1 here, a device's own number there
+    add_bundle_options(parser, has_device=True)
     parser.add_argument("--into", type=Path, metavar="FILE", help="write the result there as JSON")
     add_json(parser)
     parser.set_defaults(run=run)
@@ -68,14 +73,24 @@ def run(arguments: argparse.Namespace) -> int:
     import msgspec
 
     from edgepose.devices.inventory import find_device
+    from edgepose.errors import UsageError
     from edgepose.evaluate.demand import Demand
     from edgepose.evaluate.session import evaluate, on_a_device, this_process
     from edgepose.evaluate.store import append_evaluation
     from edgepose.files import write_atomic
 
+    if arguments.detector_weights and not arguments.detector:
+        raise UsageError(
+            "--detector-weights are given without a detector",
+            hint="Name it: `--detector rtmdet-nano`.",
+        )
     target = find_device(arguments.device).target if arguments.device else "host"
     bundle = bundle_for(arguments.what, target, recipe_of(arguments, target), arguments.weights)
-    detector = bundle_for(arguments.detector) if arguments.detector else None
+    detector = (
+        bundle_for(arguments.detector, weights=arguments.detector_weights)
+        if arguments.detector
+        else None
+    )
     warn_of_seeded_weights(bundle, detector)
     demand = Demand(
         bundle=bundle,
@@ -91,10 +106,10 @@ def run(arguments: argparse.Namespace) -> int:
     site = on_a_device(demand, arguments.device) if arguments.device else this_process(demand)
     with _Line() as line:
         found = evaluate(demand, site, None if arguments.quiet else line.show)
-    append_evaluation(found)
-    if arguments.into:
+    if arguments.into:  # first: where it cannot be written, nothing is kept twice
         content = msgspec.json.format(msgspec.json.encode(found), indent=1)
         write_atomic(arguments.into, content + b"\n")
+    append_evaluation(found)
     if arguments.json:
         print_json(found)
     else:

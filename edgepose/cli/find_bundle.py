@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def add_bundle_options(parser: argparse.ArgumentParser) -> None:
-    """``--recipe`` or ``--engine``, ``--weights``, ``--threads``: for models run on this host."""
+def add_bundle_options(parser: argparse.ArgumentParser, *, has_device: bool = False) -> None:
+    """``--recipe`` or ``--engine``, ``--weights``, ``--threads``: for models run on this host.
+
+    ``has_device``: or on a device, whose own number of threads ``None`` then stands for.
+    """
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--recipe",
@@ -34,7 +37,11 @@ def add_bundle_options(parser: argparse.ArgumentParser) -> None:
         help="safetensors or checkpoint for the zoo's MODEL",
     )
     parser.add_argument(
-        "--threads", type=positive, default=1, metavar="N", help="CPU threads (default: 1)"
+        "--threads",
+        type=positive,
+        default=None if has_device else 1,
+        metavar="N",
+        help=f"CPU threads (default: 1{', on a device its own number' if has_device else ''})",
     )
 
 
@@ -143,17 +150,17 @@ def pose_and_detector(arguments: argparse.Namespace) -> tuple["Bundle", "Bundle 
     """
     from edgepose.errors import UsageError
 
+    if arguments.detector_weights and not arguments.detector:
+        raise UsageError(
+            "--detector-weights are given without a detector",
+            hint="Name it: `--detector rtmdet-nano`.",
+        )
     recipe = recipe_of(arguments)
     pose = bundle_for(arguments.model, recipe=recipe, weights=arguments.weights)
     detector = None
     if arguments.detector:
         weights = arguments.detector_weights
         detector = bundle_for(arguments.detector, recipe=recipe, weights=weights)
-    elif arguments.detector_weights:
-        raise UsageError(
-            "--detector-weights are given without a detector",
-            hint="Name it: `--detector rtmdet-nano`.",
-        )
     task = pose.manifest.model.task
     if task not in ("top-down", "bottom-up"):
         raise UsageError(

@@ -70,7 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
         interrupted = job.go(pose, arguments)
     for note in source.notes:
         print(f"note: {note}", file=sys.stderr)
-    summary = summarise(job.tally, source, pose, detector, [str(sink.path) for sink in sinks])
+    saved = [str(sink.path) for sink in sinks] if job.tally.frames else []
+    summary = summarise(job.tally, source, pose, detector, saved)
     if arguments.json:
         print_json(summary)
     else:
@@ -93,10 +94,14 @@ def _pipeline(
 
 
 def _refuse_overwriting(source: str, saves: list[str]) -> None:
+    read = Path(source)
     for text in saves:
-        if Path(text).exists() and Path(source).exists() and Path(text).samefile(source):
+        path = Path(text)
+        if path.is_dir() and read.is_file():
+            path /= f"{read.stem}.png"  # as a folder names a picture
+        if path.exists() and read.exists() and path.samefile(read):
             raise UsageError(
-                f"{text} is what is read, so it is not written over", hint="Save to another name."
+                f"{path} is what is read, so it is not written over", hint="Save to another name."
             )
 
 
@@ -151,11 +156,12 @@ class _Job:
 
         if picture.time_s is None:
             self.pipeline.reset()  # two pictures of a folder are two films
+        # Before this frame is counted: its time is not in the whole yet.
+        note = f"{self.tally.fps:.1f} fps" if picture.time_s and self.tally.fps else ""
         frame = self.pipeline.process(picture.image, picture.time_s)
         self.tally.count(frame)
         drawn = None
         if self.window or any(sink.draws for sink in self.sinks):
-            note = f"{self.tally.fps:.1f} fps" if picture.time_s and self.tally.fps else ""
             with self.tally.timed("draw"):
                 drawn = draw(picture.image, frame.people, points, style, note)
         with self.tally.timed("save"):

@@ -127,7 +127,7 @@ class TuningEngine(Protocol):
     """An engine whose artifacts depend on tuning records that lie on this host."""
 
     def records_key(self, graph_hash: str, target: Target) -> str | None:
-        """Hash of the records that ``compile`` would use now; None without any."""
+        """What ``compile`` would use now, ``board:…`` or ``proxy:…``; None without any records."""
         ...
 
     def tuned_on_board(self, model: str, target: Target) -> bool:

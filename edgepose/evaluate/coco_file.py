@@ -22,10 +22,13 @@ def read_coco(path: Path, dataset: DataSet) -> Truth:
     hint = f"Give the JSON file with the key points of {dataset.title}; see docs/evaluation.md."
     if not isinstance(data, dict) or not {"images", "annotations"} <= set(data):
         raise ConfigError(f"{path} is not an annotation file in COCO's format", hint=hint)
+    for field in ("images", "annotations"):
+        if not isinstance(data[field], list):
+            raise ConfigError(f"{path}: {field!r} in it is not a list", hint=hint)
     images = _images(path, dataset, data["images"])
     if not images or not data["annotations"]:
         raise ConfigError(f"{path}: nothing is annotated in it", hint=hint)
-    category = _person(data) if dataset.persons_only else None
+    category = _person(path, data, hint) if dataset.persons_only else None
     people = []
     for index, each in enumerate(data["annotations"]):
         person = _person_of(Entry(path, "annotation", index, each), dataset, category, hint)
@@ -51,11 +54,15 @@ def _images(path: Path, dataset: DataSet, listed: Any) -> dict[int, Annotated]:
     return found
 
 
-def _person(data: Any) -> int:
+def _person(path: Path, data: Any, hint: str) -> int:
     """The category of persons; COCO's where the file names none."""
     categories = data.get("categories") or []
-    named = (each for each in categories if isinstance(each, dict) and each.get("name") == "person")
-    return int(next(named, {}).get("id", PERSON))
+    if not isinstance(categories, list):
+        raise ConfigError(f"{path}: 'categories' in it is not a list", hint=hint)
+    for index, each in enumerate(categories):
+        if isinstance(each, dict) and each.get("name") == "person":
+            return Entry(path, "category", index, each).integer("id", PERSON)
+    return PERSON
 
 
 def _person_of(entry: Entry, dataset: DataSet, category: int | None, hint: str) -> TruePerson:

@@ -25,7 +25,6 @@ from edgepose.errors import DeviceError, RunError, UnreachableError
 from edgepose.files import sha256_file
 from edgepose.graph.spec import TensorSpec
 from edgepose.prove.proof import Proof
-from edgepose.runners.result import RunResult
 
 # A batch is one file per tensor. Larger ones save round trips and starts of the runner; but a board
 # holds a batch in memory, and what a lost link costs is a batch.
@@ -113,19 +112,11 @@ class DeviceSession:
             )
             run.start(plan, place.command, {path.name: path for path in files.values()})
         # Nothing but a lost link or a hung runtime takes ten times as long as it should.
-        result = self._wait(expected_s, Deadline.after(120 + 10 * expected_s))
+        result = run.wait(expected_s, Deadline.after(120 + 10 * expected_s))
         found = run.inferred(result)
         self._latency_ms = median(result.one("inferences")["ns"]) / 1e6
         run.remove()
         return found
-
-    def _wait(self, expected_s: float, deadline: Deadline) -> RunResult:
-        try:
-            return self._run.wait(expected_s, deadline)
-        except RunError as error:
-            if "unknown mode" in str(error):
-                error.hint = "An older edgepose built this bundle: `edgepose build … --force`."
-            raise
 
     def _check(self, inputs: Tensors) -> None:
         wanted = {spec.name: spec.shape for spec in self._place.bundle.manifest.inputs}

@@ -65,4 +65,5 @@ def _distances(
                 distances.append(away / (person.head_px or np.nan))
             else:
                 distances.append(np.full(len(person.points), np.inf))
-    return np.array(distances), np.array(visible)
+    shape = (-1, truth.dataset.keypoints)  # also of nobody
+    return np.array(distances).reshape(shape), np.array(visible, np.bool_).reshape(shape)

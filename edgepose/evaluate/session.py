@@ -27,6 +27,11 @@ from edgepose.pose.nets import BottomUp, Detector, TopDown
 from edgepose.pose.preprocess import read_image
 from edgepose.provenance import git_commit
 
+# What a net finds may depend on them; the scores, on the evaluator too.
+_STANDS_ON = ("numpy", "opencv-python-headless")
+_RUNTIMES = ("onnxruntime", "ncnn")
+_EVALUATOR = "faster-coco-eval"
+
 
 @dataclass(frozen=True)
 class Site:
@@ -154,6 +159,7 @@ def _journal_path(demand: Demand, work: Work, site: Site) -> Path:
             "images": str(demand.images.resolve()),
             "settings": [demand.flip, demand.threads, site.device],
             "code": source_hash("pose", "evaluate"),
+            "versions": _versions(*_STANDS_ON, *_RUNTIMES),
         }
     )
     return user_cache() / "evaluations" / f"{key}.jsonl"
@@ -201,9 +207,11 @@ def _record(demand: Demand, work: Work, site: Site, found: dict[int, Found]) -> 
         metric=metric,
         value=value,
         scores=scores,
-        versions={
-            name: version
-            for name in ("faster-coco-eval", "numpy", "opencv-python-headless")
-            if (version := package_version(name))
-        },
+        # Another device's runtime is not this host's.
+        versions=_versions(_EVALUATOR, *_STANDS_ON, *(() if site.device else _RUNTIMES)),
     )
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    """Of those that are installed here."""
+    return {name: version for name in packages if (version := package_version(name))}

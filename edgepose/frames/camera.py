@@ -12,7 +12,7 @@ from edgepose.errors import UsageError
 from edgepose.frames.source import FramePicture, Image, Source
 
 _PATIENCE_S = 10.0
-_CREDENTIALS = re.compile("//[^/@]*@")  # of a URL: not to be shown
+_CREDENTIALS = re.compile("//[^/]*@")  # of a URL: not to be shown; passwords may hold an @
 
 
 class Camera(Source):

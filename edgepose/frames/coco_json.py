@@ -38,9 +38,12 @@ class CocoJson:
 
     def close(self) -> None:
         file = self._file or self._begin()
-        file.write(b"[]\n" if self._empty else b"\n]\n")
-        file.close()
-        take_place(self._temporary, self.path)
+        try:
+            with file:
+                file.write(b"[]\n" if self._empty else b"\n]\n")
+            take_place(self._temporary, self.path)
+        finally:
+            self._temporary.unlink(missing_ok=True)
 
 
 def result_of(person: Person, frame: FramePicture) -> dict[str, Any]:

@@ -43,17 +43,24 @@ class OnePicture:
 
 
 class PictureFolder:
-    """PNG files: a picture's keep its name, a video's are numbered from ``000000.png`` on."""
+    """PNG files: a picture's keep its name, a video's are numbered from ``000000.png`` on.
+
+    Of ``boat.jpg`` and ``boat.png`` the later one becomes ``boat.png.png``.
+    """
 
     draws = True
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._used: set[str] = set()
 
     def take(self, frame: FramePicture, people: Sequence[Person], drawn: Image | None) -> None:
         assert drawn is not None
-        stem = Path(frame.name).stem
-        write_picture(self.path / f"{stem.zfill(6) if stem == frame.name else stem}.png", drawn)
+        name = Path(frame.name).stem if frame.time_s is None else frame.name.zfill(6)
+        if name in self._used:
+            name = frame.name
+        self._used.add(name)
+        write_picture(self.path / f"{name}.png", drawn)
 
     def close(self) -> None:
         """Each picture is whole once it is there."""

@@ -80,8 +80,15 @@ class Folder(Source):
     kind = "folder"
 
     def __init__(self, folder: Path) -> None:
-        files = sorted(path for path in folder.iterdir() if path.is_file())
-        pictures = [path for path in files if is_picture(path)]
+        pictures: list[Path] = []
+        others: list[Path] = []
+        self._damaged: list[str] = []
+        self._unreadable: list[str] = []
+        for path in sorted(path for path in folder.iterdir() if path.is_file()):
+            try:
+                (pictures if is_picture(path) else others).append(path)
+            except OSError:
+                self._unreadable.append(path.name)
         if not pictures:
             raise UsageError(
                 f"the folder {folder} holds no picture",
@@ -89,21 +96,30 @@ class Folder(Source):
             )
         super().__init__(folder.name, len(pictures), None)
         self._paths = pictures
-        others = [path.name for path in files if path not in set(pictures)]
-        if others:
-            self.notes.append(f"skipped, no pictures: {_enumerate(others)}")
+        self._note("no pictures", [path.name for path in others])
 
     def __iter__(self) -> Iterator[FramePicture]:
-        damaged = []
         for path, number in zip(self._paths, _ids(self._paths), strict=True):
             try:
                 image = read_picture(path)
             except UsageError:
-                damaged.append(path.name)
+                self._damaged.append(path.name)
+                continue
+            except OSError:
+                self._unreadable.append(path.name)
                 continue
             yield FramePicture(image, None, path.name, number)
-        if damaged:
-            self.notes.append(f"skipped, damaged: {_enumerate(damaged)}")
+        self.close()
+
+    def close(self) -> None:
+        """Tell what was skipped so far."""
+        for why, names in (("damaged", self._damaged), ("not readable", self._unreadable)):
+            self._note(why, names)
+            names.clear()
+
+    def _note(self, why: str, names: Sequence[str]) -> None:
+        if names:
+            self.notes.append(f"skipped, {why}: {_enumerate(names)}")
 
 
 def _ids(paths: Sequence[Path]) -> list[int]:

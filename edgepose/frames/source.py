@@ -35,7 +35,7 @@ class Source(ABC):
     """Frames of one origin, to be iterated once. Close it, or use it in ``with``.
 
     ``count`` is the expected number of frames and ``rate`` their number a second, None where
-    unknown. ``notes`` tell, once the frames are through, what could not be read.
+    unknown. ``notes`` tell, at the end or once it is closed, what could not be read.
     """
 
     kind: ClassVar[Literal["picture", "folder", "video", "camera"]]
@@ -67,7 +67,7 @@ def open_source(text: str) -> Source:
     from edgepose.frames.video import Video
 
     path = Path(text)
-    if text.isdigit() and not path.exists():
+    if text.isdecimal() and not path.exists():
         return Camera(int(text))
     if _URL.match(text) or text.startswith("/dev/video"):
         return Camera(text)

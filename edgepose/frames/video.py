@@ -13,6 +13,7 @@ from edgepose.frames.source import FramePicture, Image, Source
 _ASSUMED_RATE = 25.0  # of a file that does not say
 # No playlists, which name other files: whoever sends one should not choose what is read here.
 _FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,gif,apng,mjpeg,h264,hevc,ivf"
+_MATROSKA = "matroska,webm"  # it tells when a film ends, others how long it lasts
 _LATE_S = 0.2  # files are inexact about their length
 
 
@@ -25,7 +26,9 @@ class Video(Source):
         super().__init__(path.name, None, None)
         self._av = pyav()
         try:
-            self._container = self._av.open(str(path), options={"format_whitelist": _FORMATS})
+            # FFmpeg takes a relative name with a colon for a URL.
+            name, options = str(path.absolute()), {"format_whitelist": _FORMATS}
+            self._container = self._av.open(name, options=options)
         except (self._av.error.FFmpegError, ValueError) as error:
             raise _unreadable(path, _reason(error)) from None
         if not self._container.streams.video:
@@ -36,11 +39,14 @@ class Video(Source):
         self.rate = float(rate) if rate else None
         self._duration_s = self._length_s()
         self.count = self._stream.frames or None
+        self._to_its_end = self._container.format.name == _MATROSKA
         if not self.count and self._duration_s and self.rate:
-            self.count = round(self._duration_s * self.rate)
+            start_s = (self._container.start_time or 0) / 1e6 if self._to_its_end else 0.0
+            self.count = round((self._duration_s - start_s) * self.rate)
+        self._broken = 0
 
     def _length_s(self) -> float | None:
-        """How long the file says that the moving picture lasts."""
+        """How long the file says that the moving picture lasts; of Matroska, when it ends."""
         if self._stream.duration:
             return float(self._stream.duration * self._stream.time_base)
         # The container's is that of its longest stream: maybe the sound's.
@@ -48,50 +54,56 @@ class Video(Source):
         return self._container.duration / 1e6 if alone and self._container.duration else None
 
     def close(self) -> None:
+        self._note_broken()
         self._container.close()
 
     def __iter__(self) -> Iterator[FramePicture]:
         step_s = 1 / (self.rate or _ASSUMED_RATE)
-        first_s, last_s, number = None, -step_s, 0
+        first_s, last_s, shown_s, number = None, -step_s, step_s, 0
         for frame in self._frames():
             time_s = frame.time if frame.time is not None else (first_s or 0.0) + last_s + step_s
             first_s = time_s if first_s is None else first_s
             # Some files repeat a time or jump back; time must go on for whoever follows people.
             last_s = time_s - first_s if time_s - first_s > last_s else last_s + step_s
+            length = getattr(frame, "duration", 0)  # PyAV tells it from 14.4 on
+            shown_s = float(length * frame.time_base) if length else step_s
             yield FramePicture(_upright(frame), last_s, str(number), number)
             number += 1
+        self._note_broken()
         if number == 0:
             raise UsageError(
                 f"{self.name}: no frame of this video can be decoded", hint="Record it again."
             )
-        if self._duration_s and last_s + 3 * step_s + _LATE_S < self._duration_s:
-            self.notes.append(
-                f"the file breaks off after {last_s + step_s:.1f} of {self._duration_s:.1f} s"
-            )
+        end_s = last_s + max(shown_s, step_s)
+        length_s = (self._duration_s or 0.0) - ((first_s or 0.0) if self._to_its_end else 0.0)
+        if end_s + 2 * step_s + _LATE_S < length_s:
+            self.notes.append(f"the file breaks off after {end_s:.1f} of {length_s:.1f} s")
 
     def _frames(self) -> Iterator[Any]:
         """Every frame that can be decoded."""
-        broken = 0
-        packets = self._container.demux(self._stream)
-        while True:
+        for packet in self._packets():
             try:
-                packet = next(packets)
-            except StopIteration:
-                break
-            except self._av.error.FFmpegError:  # it breaks off
-                break
-            try:
-                frames = packet.decode()
+                frames = self._stream.decode(packet)
             except self._av.error.FFmpegError:
-                broken += 1
+                self._broken += 1
                 continue
             for frame in frames:
                 if frame.is_corrupt:
-                    broken += 1
+                    self._broken += 1
                 else:
                     yield frame
-        if broken:
-            self.notes.append(f"damaged frames that were skipped: {broken}")
+
+    def _packets(self) -> Iterator[Any]:
+        """Every packet; the end's lets the decoder give what it holds back."""
+        try:
+            yield from self._container.demux(self._stream)
+        except self._av.error.FFmpegError:  # it breaks off
+            yield None
+
+    def _note_broken(self) -> None:
+        if self._broken:
+            self.notes.append(f"damaged frames that were skipped: {self._broken}")
+        self._broken = 0
 
 
 def _upright(frame: Any) -> Image:

@@ -17,6 +17,7 @@ from edgepose.errors import UsageError
 from edgepose.pose.decode import check_outputs, decode_crops, ordered_outputs
 from edgepose.pose.decode.associative import people_in, people_in_both
 from edgepose.pose.decode.flip import merged_with_flipped
+from edgepose.pose.decode.grouping import LEAST_PEAK, PEAKS, TAG_REACH
 from edgepose.pose.decode.rtmdet import decode_rtmdet
 from edgepose.pose.keypoint_sets import keypoint_set
 from edgepose.pose.people import Person
@@ -156,12 +157,12 @@ class Detector(_Net):
 
     def finish(self, prepared: Prepared, outputs: Sequence[Floats]) -> Boxes:
         check_outputs(self.spec, outputs, 1)
-        left, top, right, bottom = prepared.placement.filled or (0, 0, 0, 0)
-        found = decode_rtmdet(outputs, self._decoder, (bottom - top, right - left), (top, left))
-        persons = np.flatnonzero(found.classes == _PERSON)
-        corners = prepared.placement.to_image(found.boxes[persons].reshape(-1, 2))
-        boxes = corners.reshape(-1, 4).astype(np.float32)
-        return Boxes(boxes, found.scores[persons], found.classes[persons])
+        everything = (0, 0, self._input.width, self._input.height)
+        left, top, right, bottom = prepared.placement.filled or everything
+        size = (bottom - top, right - left)
+        found = decode_rtmdet(outputs, self._decoder, size, (top, left), only=_PERSON)
+        corners = prepared.placement.to_image(found.boxes.reshape(-1, 2))
+        return Boxes(corners.reshape(-1, 4).astype(np.float32), found.scores, found.classes)
 
 
 class TopDown(_Net):
@@ -256,6 +257,7 @@ class BottomUp(_Net):
         batch: int = 1,
     ) -> None:
         super().__init__(spec, session, input_name=input_name, batch=batch)
+        _require_known_grouping(spec)
         self._exact, self._flip = exact, flip
         self._mirrored = keypoint_set(spec).mirrored
 
@@ -288,6 +290,19 @@ class BottomUp(_Net):
                 points, found.values, found.scores.tolist(), strict=True
             )
         ]
+
+
+def _require_known_grouping(spec: ModelSpec) -> None:
+    """Grouping here knows the original configuration only."""
+    known = AssociativeDecoder(
+        detection_threshold=LEAST_PEAK, tag_threshold=TAG_REACH, max_people=PEAKS
+    )
+    if spec.decoder != known:
+        raise UsageError(
+            f"model {spec.name!r} wants its people grouped otherwise than this pipeline does it",
+            hint=f"Say detection_threshold = {LEAST_PEAK}, tag_threshold = {TAG_REACH} and "
+            f"max_people = {PEAKS} in [decoder] of the model, or leave them out.",
+        )
 
 
 def _bounds(points: NDArray[np.float64], values: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -19,21 +19,37 @@ def box_iou(boxes: Floats, others: Floats) -> NDArray[np.float64]:
     return iou
 
 
-def nms(boxes: Floats, scores: Floats, iou: float) -> NDArray[np.int64]:
-    """Indices of the boxes [N, 4] that stay, best score first.
+def nms(boxes: Floats, scores: Floats, iou: float, most: int | None = None) -> NDArray[np.int64]:
+    """Indices of the boxes [N, 4] that stay, best score first, no more than ``most``.
 
     A box falls where its IoU with a better one that stays is greater than ``iou`` (equal stays).
     """
     order = np.argsort(-scores, kind="stable")
-    if len(order) > _AT_ONCE:  # many overlap the first ones: what is left is looked at again
-        kept: list[int] = []
-        while order.size:
-            best, rest = order[0], order[1:]
-            kept.append(int(best))
-            order = rest[box_iou(boxes[best : best + 1], boxes[rest])[0] <= iou]
-        return np.array(kept, np.int64)
     ordered = boxes[order]
-    return order[greedy(box_iou(ordered, ordered) > iou)]
+    if len(order) > _AT_ONCE:  # many overlap the first ones: what is left is looked at again
+        return order[_one_by_one(ordered, iou, len(order) if most is None else most)]
+    return order[greedy(box_iou(ordered, ordered) > iou)[:most]]
+
+
+def _one_by_one(boxes: Floats, iou: float, most: int) -> list[int]:
+    """As ``nms`` for ordered boxes [N, 4], with what ``box_iou`` computes for each that stays."""
+    x1, y1, x2, y2 = np.ascontiguousarray(boxes.T, np.float64)
+    areas = (x2 - x1) * (y2 - y1)
+    left = np.ones(len(boxes), bool)
+    kept: list[int] = []
+    for best in range(len(boxes)):
+        if not left[best]:
+            continue
+        kept.append(best)
+        if len(kept) == most:
+            break
+        rest = slice(best + 1, None)  # a view: to pick who is left costs more than it saves
+        width = np.minimum(x2[rest], x2[best]) - np.maximum(x1[rest], x1[best])
+        height = np.minimum(y2[rest], y2[best]) - np.maximum(y1[rest], y1[best])
+        inter = np.maximum(width, 0) * np.maximum(height, 0)
+        union = areas[best] + areas[rest] - inter
+        left[rest] &= inter / np.where(union > 0, union, np.inf) <= iou
+    return kept
 
 
 def greedy(similar: NDArray[np.bool_]) -> list[int]:
@@ -49,15 +65,19 @@ def greedy(similar: NDArray[np.bool_]) -> list[int]:
 
 
 def nms_per_class(
-    boxes: Floats, scores: Floats, classes: NDArray[np.int64], iou: float
+    boxes: Floats,
+    scores: Floats,
+    classes: NDArray[np.int64],
+    iou: float,
+    most: int | None = None,
 ) -> NDArray[np.int64]:
     """As ``nms``, where only boxes of the same class suppress each other; ``classes`` is [N]."""
     labels = sorted(set(classes.tolist()))
     if len(labels) == 1:
-        return nms(boxes, scores, iou)
+        return nms(boxes, scores, iou, most)
     kept = [
-        members[nms(boxes[members], scores[members], iou)]
+        members[nms(boxes[members], scores[members], iou, most)]
         for members in (np.flatnonzero(classes == label) for label in labels)
     ]
     found = np.concatenate(kept) if kept else np.zeros(0, np.int64)
-    return found[np.argsort(-scores[found], kind="stable")]
+    return found[np.argsort(-scores[found], kind="stable")[:most]]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import UsageError
+from edgepose.pose.keypoint_sets import keypoint_set
 from edgepose.pose.nets import BottomUp, Detector, TopDown
 from edgepose.pose.nms import box_iou
 from edgepose.pose.oks import sigmas_for
@@ -15,7 +16,8 @@ from edgepose.pose.people import Person
 from edgepose.pose.pose_nms import oks_nms
 from edgepose.pose.preprocess import to_bgr
 from edgepose.pose.stages import Stages
-from edgepose.pose.track import Tracker, pose_boxes, poses_of
+from edgepose.pose.track import Tracker, best_pairs, pose_boxes, poses_of
+from edgepose.zoo import AssociativeDecoder
 
 if TYPE_CHECKING:
     from edgepose.bundle import Bundle
@@ -34,7 +36,7 @@ class PipelineSettings:
     - ``detection_threshold``, ``detection_iou``: the least score of a box, and the overlap from
       which on two boxes are one.
     - ``keypoint_threshold``: the least score of a key point that counts. Who has fewer than a
-      quarter of them is nobody.
+      quarter of them is nobody; of nets that see faces and hands, body and feet alone decide.
     - ``pose_oks``: the similarity from which on two poses are one person's.
     - ``track`` gives people ids; ``smooth`` then steadies them over time.
     - ``exact_grouping``: people of bottom-up nets as the original code groups them, slowly.
@@ -98,6 +100,8 @@ class Pipeline:
             )
         self.pose, self.detector, self.settings = pose, detector, settings
         self._sigmas = sigmas_for(pose.spec.keypoints)
+        # Points of body and feet: of who turns away or is small, most of the others are not seen.
+        self._counted = keypoint_set(pose.spec).details_from
         self._tracker = Tracker(
             self._sigmas, settings.keypoint_threshold, smooth=settings.smooth and settings.track
         )
@@ -121,7 +125,8 @@ class Pipeline:
         runtime is missing.
         """
         net: TopDown | BottomUp
-        if pose.manifest.model.task == "bottom-up":
+        # Not by the task: the user's own models need not tell it.
+        if isinstance(pose.manifest.model.decoder, AssociativeDecoder):
             net = BottomUp.from_bundle(
                 pose, threads, exact=settings.exact_grouping, flip=settings.flip
             )
@@ -161,6 +166,7 @@ class Pipeline:
         """Forget everyone: the next frame begins another film."""
         self._tracker.reset()
         self._time_s, self._given_s, self._shape = 0.0, None, None
+        self._since_detection = 0
 
     def _advance(self, given_s: float | None) -> None:
         """Where the film goes back, stands still or does not tell, one frame has passed."""
@@ -201,7 +207,9 @@ class Pipeline:
         boxes, scores = found.boxes[sure].astype(np.float64), found.scores[sure].astype(np.float64)
         if self.settings.detect_every == 1 or not len(expected):
             return boxes, scores
-        missed = (box_iou(expected, boxes) < _COVERED).all(axis=1)
+        # One to one: a box of somebody in front is not that of whom he hides.
+        missed = np.ones(len(expected), bool)
+        missed[[row for row, _ in best_pairs(box_iou(expected, boxes), _COVERED)]] = False
         return (
             np.concatenate([boxes, expected[missed]]),
             np.concatenate([scores, expected_scores[missed]]),
@@ -213,7 +221,8 @@ class Pipeline:
         poses = poses_of(found.people, self.pose.spec.keypoints)
         there = self._distinct(poses, np.array([person.score for person in found.people]))
         people = [found.people[index] for index in there]
-        if not settings.track and settings.detect_every == 1 and self.detector:
+        finds_anew = self.detector and settings.detect_every == 1
+        if not settings.track and (finds_anew or isinstance(self.pose, BottomUp)):
             return people  # nobody asks where they will be
         known = self._tracker.update(people, found.box_scores[there], self._time_s)
         return known if settings.track else people
@@ -221,8 +230,9 @@ class Pipeline:
     def _distinct(self, poses: NDArray[np.float64], scores: NDArray[np.float64]) -> list[int]:
         """Who of ``poses`` [N, K, 3] is somebody, and nobody better, best of ``scores`` first."""
         threshold = self.settings.keypoint_threshold
-        least = max(1, round(_LEAST_SEEN * self.pose.spec.keypoints))
-        there = np.flatnonzero((poses[:, :, 2] > threshold).sum(axis=1) >= least)
+        least = max(1, round(_LEAST_SEEN * self._counted))
+        seen = poses[:, : self._counted, 2] > threshold
+        there = np.flatnonzero(seen.sum(axis=1) >= least)
         if len(there) > 1:
             boxes = pose_boxes(poses[there], threshold)
             areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)

@@ -62,7 +62,10 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         ) from None
     image: NDArray[np.uint8] | None = None
     if data.size:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        try:
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        except cv2.error:  # more pixels than it takes
+            image = None
     if image is None:
         raise UsageError(
             f"{path} is not an image that OpenCV can read", hint="Use a JPEG or PNG file."

@@ -40,7 +40,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     A percentile is None where there are too few samples for it; ``n`` reads processes × runs.
     ``tuned`` is ``no``, ``proxy`` or ``board``, None for an engine that does not tune. ``accuracy``
-    quotes the bundle's latest evaluation on each data set, None where there is none.
+    quotes the bundle's latest evaluation on each whole data set, or else on a part of it; None
+    where there is none.
     """
 
     record_id: str
@@ -64,10 +65,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 def rows(records: Iterable[Record], evaluations: Iterable[Evaluation] = ()) -> list[Row]:
     """One row per record, in their order. ``evaluations`` of the same bundles come oldest first."""
-    latest: dict[str, dict[str, Evaluation]] = {}
+    quoted: dict[str, dict[str, Evaluation]] = {}
     for each in evaluations:
-        latest.setdefault(each.bundle_id, {})[each.dataset] = each
-    return [_row(record, latest.get(record.bundle_id, {})) for record in records]
+        of_bundle = quoted.setdefault(each.bundle_id, {})
+        before = of_bundle.get(each.dataset)
+        # A quick look at a few images does not displace the figure of all of them.
+        if before is None or before.partial or not each.partial:
+            of_bundle[each.dataset] = each
+    return [_row(record, quoted.get(record.bundle_id, {})) for record in records]
 
 
 def render(rows: Sequence[Row], format: Format) -> str:
@@ -110,11 +115,18 @@ def _row(record: Record, evaluations: Mapping[str, Evaluation]) -> Row:
 
 
 def accuracy_text(evaluation: Evaluation) -> str:
-    """``AP 0.840 (coco, annotated boxes)``; with fewer images than the data set's, how many."""
+    """``AP 0.840 (coco, annotated boxes)``: what the figure is of, and how it was found.
+
+    A flip test, a device and a part of the data set are named where there is one.
+    """
     value = NOT_AVAILABLE if evaluation.value is None else f"{evaluation.value:.3f}"
     about = [evaluation.dataset]
     if evaluation.boxes in _BOXES:
         about.append(_BOXES[evaluation.boxes])
+    if evaluation.flip:
+        about.append("flip test")
+    if evaluation.device:
+        about.append(f"on {evaluation.device}")
     if evaluation.partial:
         about.append(f"{evaluation.images} images only")
     if not evaluation.trained:

@@ -70,4 +70,8 @@ def _runner_error(code: int, message: str) -> EdgePoseError:
         return DeviceError(
             message, hint="Remove the file on the device (or its whole cache folder) and try again."
         )
+    if code == failure.BAD_PLAN and "unknown mode" in message:
+        return RunError(
+            message, hint="An older edgepose built this bundle: `edgepose build … --force`."
+        )
     return RunError(message)

@@ -58,7 +58,8 @@ def make_app(service: Service) -> Application:
             ("/(.*)", _Page, {"path": str(PAGE), "default_filename": "index.html"}),
         ],
         websocket_max_message_size=MAX_CAMERA_FRAME_BYTES,
-        websocket_ping_interval=20,
+        # Its answer must come within as long, and is not read while a frame waits for the nets.
+        websocket_ping_interval=120,
         service=service,
     )
 
@@ -133,8 +134,9 @@ class _File(_Guarded):
         self._check_size(int(self.request.headers.get("Content-Length", 0)))
         if self._finished:
             return
+        name = _file_name(self.get_query_argument("name", ""))  # refuses bad UTF-8
         self._folder = tempfile.TemporaryDirectory(dir=self.service.folder)
-        self._path = Path(self._folder.name) / _file_name(self.get_query_argument("name", ""))
+        self._path = Path(self._folder.name) / name
         self._file = self._path.open("wb")
 
     def data_received(self, chunk: bytes) -> None:
@@ -183,5 +185,8 @@ class _File(_Guarded):
 
 
 def _file_name(told: str) -> str:
-    """The user's name for a file, without what a path or FFmpeg would understand."""
-    return re.sub(r"[^\w. -]", "_", told)[-80:].strip(". ") or "file"
+    """The user's name for a file, without what a path or FFmpeg would understand.
+
+    A letter takes up to four bytes, a name at most 255.
+    """
+    return re.sub(r"[^\w. -]", "_", told)[-60:].strip(". ") or "file"

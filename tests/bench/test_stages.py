@@ -15,6 +15,7 @@ from edgepose.bench.store import RecordStore
 from edgepose.build import build
 from edgepose.bundle import Bundle
 from edgepose.cli.main import main
+from edgepose.devices.device import Device
 from edgepose.devices.inventory import add_device
 from edgepose.errors import ProofError, RuntimeMissingError, UsageError
 from edgepose.prove.golden_images import ONE_PERSON
@@ -103,8 +104,38 @@ def test_a_picture_of_one_s_own_is_processed(tiny: Bundle, tmp_path: Path) -> No
     own = Path(shutil.copy(ONE_PERSON, tmp_path / "own.png"))
     found, _ = stage_budget(tiny, picture=own, frames=1)
     assert found.picture == "own.png"
-    with pytest.raises(UsageError, match="there is no picture"):
-        stage_budget(tiny, picture=tmp_path / "nowhere.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, r"own\.png cannot be read: No such file"), (b"no PNG", r"own\.png is not an image")],
+)
+def test_a_picture_that_is_none_is_named_before_the_device_is_asked(
+    tiny: Bundle, tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    if content:
+        (tmp_path / "own.png").write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        stage_budget(tiny, picture=tmp_path / "own.png")
+
+
+def test_a_run_that_was_left_behind_is_replaced(tiny: Bundle) -> None:
+    for kind in ("prove", "stages"):
+        folder = runs() / f"{kind}-{tiny.manifest.bundle_id}"
+        folder.mkdir(parents=True)
+        (folder / "log").write_text("")
+        (folder / "result.jsonl").write_text("half a li")
+    assert_whole(stage_budget(tiny, frames=1)[0], 1)
+    assert not list(runs().iterdir())
+
+
+@pytest.mark.parametrize("device", ["local", "loopback"])
+def test_more_frames_than_a_process_has_time_for_are_refused(
+    tiny: Bundle, tiny_ncnn: Bundle, loopback: Path, device: str
+) -> None:
+    with pytest.raises(UsageError, match="each process would take") as caught:
+        stage_budget(tiny if device == "local" else tiny_ncnn, device, frames=10**9)
+    assert "--passes" in caught.value.hint
 
 
 def test_an_unproven_bundle_s_stages_are_not_timed(tiny: Bundle, tmp_path: Path) -> None:
@@ -118,6 +149,22 @@ def test_nets_that_are_no_pipeline_are_refused(tiny: Bundle, detector: Bundle) -
         stage_budget(detector)
     with pytest.raises(UsageError, match="is a net for top-down, not for detection"):
         stage_budget(tiny, detector=tiny)
+
+
+def test_a_net_without_a_decoder_is_refused(tiny: Bundle) -> None:
+    model = msgspec.structs.replace(tiny.manifest.model, decoder=None)
+    bare = Bundle(tiny.folder, msgspec.structs.replace(tiny.manifest, model=model))
+    with pytest.raises(UsageError, match="has no decoder"):
+        stage_budget(bare)
+
+
+def test_runners_of_two_kinds_are_refused_before_the_device_is_asked(
+    tiny_ncnn: Bundle, detector: Bundle
+) -> None:
+    add_device(Device(name="away", transport="ssh", target="host", host="192.0.2.1"))
+    with pytest.raises(UsageError, match="have runners of two kinds") as caught:
+        stage_budget(tiny_ncnn, "away", detector)
+    assert "both with onnxruntime" in caught.value.hint
 
 
 def test_a_board_with_python_and_opencv_runs_the_whole_pipeline(

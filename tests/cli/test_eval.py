@@ -109,6 +109,23 @@ def test_detections_without_scores_end_with_the_reason(
     assert "boxes.json: detection 0 has no field 'score'" in done.stderr
 
 
+def test_weights_of_a_detector_that_is_not_named_are_refused(
+    edgepose: Edgepose, words: list[str | Path]
+) -> None:
+    done = edgepose(*words, "--detector-weights", "rtmdet.safetensors")
+    assert done.returncode == 2
+    assert "--detector-weights are given without a detector" in done.stderr
+
+
+def test_a_result_that_cannot_be_written_is_not_kept_either(
+    edgepose: Edgepose, words: list[str | Path], tmp_path: Path
+) -> None:
+    Path("file").write_text("")
+    done = edgepose(*words, "--into", "file/result.json")
+    assert done.returncode != 0
+    assert not (tmp_path / "records" / "evaluations.jsonl").exists()
+
+
 def test_a_bundle_is_evaluated_as_it_is(edgepose: Edgepose, tiny: Bundle, tmp_path: Path) -> None:
     annotations = save(tmp_path / "a.json", coco())
     data = ("--dataset", "coco", "--images", tmp_path, "--annotations", annotations)

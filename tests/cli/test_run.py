@@ -184,6 +184,43 @@ def test_a_top_down_model_without_a_detector_takes_the_picture_for_one_person(
     assert json.loads(done.stdout)["people"] == 1
 
 
+@pytest.mark.parametrize("save", ["pics", "pics/"])
+def test_a_picture_is_not_written_over_by_way_of_its_folder(
+    edgepose: Edgepose, tiny: Bundle, tmp_path: Path, save: str
+) -> None:
+    (tmp_path / "pics").mkdir()
+    cv2.imwrite(str(tmp_path / "pics" / "a.png"), numbered(1)[0])
+    before = (tmp_path / "pics" / "a.png").read_bytes()
+    for source, read in (("pics/a.png", "pics/a.png"), ("pics", save)):
+        done = edgepose("run", source, "--model", tiny.folder, "--save", save)
+        assert done.returncode == 2
+        assert f"{read.rstrip('/')} is what is read" in done.stderr
+    assert (tmp_path / "pics" / "a.png").read_bytes() == before
+
+
+def test_nothing_is_said_to_be_saved_of_no_picture(
+    edgepose: Edgepose, tiny: Bundle, tmp_path: Path
+) -> None:
+    (tmp_path / "pics").mkdir()
+    cv2.imwrite(str(tmp_path / "pics" / "a.png"), numbered(1)[0])
+    data = (tmp_path / "pics" / "a.png").read_bytes()
+    (tmp_path / "pics" / "a.png").write_bytes(data[:60])
+    done = edgepose("run", "pics", "--model", tiny.folder, "--save", "out.json", "--json")
+    assert "note: skipped, damaged: a.png" in done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["frames"], summary["saved"]) == (0, [])
+
+
+def test_a_place_that_cannot_be_written_is_said_in_one_paragraph(
+    edgepose: Edgepose, tiny: Bundle, tmp_path: Path
+) -> None:
+    cv2.imwrite(str(tmp_path / "in.png"), numbered(1)[0])
+    done = edgepose("run", "in.png", "--model", tiny.folder, "--save", "in.png/out.png")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: in.png")
+    assert "Traceback" not in done.stderr
+
+
 def test_damaged_frames_are_told_at_the_end(
     edgepose: Edgepose, tiny: Bundle, tmp_path: Path
 ) -> None:

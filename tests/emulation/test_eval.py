@@ -97,6 +97,7 @@ def test_the_native_runner_times_network_and_decoding_on_the_board(
     assert found.people == 1.0
 
 
+@pytest.mark.timeout(1200)
 def test_with_the_pipeline_set_up_every_stage_is_timed_on_the_board(
     emu: Board, tinypose: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,13 @@ def test_a_wrong_value_is_told_with_its_place(tmp_path: Path, changes: JSON, mes
         ([], "not an annotation file in COCO's format"),
         ({"images": [], "annotations": []}, "nothing is annotated"),
         (coco() | {"annotations": []}, "nothing is annotated"),
+        (coco() | {"annotations": 5}, "'annotations' in it is not a list"),
+        (coco() | {"images": None}, "'images' in it is not a list"),
+        (coco() | {"categories": 5}, "'categories' in it is not a list"),
+        (
+            coco() | {"categories": [{"id": None, "name": "person"}]},
+            "category 0 .*'id' = None, which is not a whole number",
+        ),
         (coco() | {"annotations": ["person"]}, "annotation 0 is not an object"),
         (coco() | {"images": coco()["images"] + [{"id": 2}]}, "image 2 .*has the id of another"),
     ],

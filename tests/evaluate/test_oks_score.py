@@ -2,7 +2,6 @@ import contextlib
 import io
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
@@ -10,8 +9,9 @@ from pycocotools.cocoeval import COCOeval
 
 from edgepose.evaluate.datasets import DATASETS, DataSet, Part
 from edgepose.evaluate.oks_score import METRICS, coco_results, ground_truth, score_oks
-from edgepose.evaluate.results import Result
+from edgepose.evaluate.results import Result, results_of
 from edgepose.evaluate.truth import Annotated, TruePerson, Truth
+from edgepose.pose.people import Person
 from tests.evaluate.synthetic import people_and_results
 
 Scores = dict[str, float | None]
@@ -128,6 +128,8 @@ def test_species_count_alike_however_many_animals_they_have() -> None:
 
 
 def test_results_that_are_not_numbers_find_nobody() -> None:
-    truth, found = _perfect(1)
-    lost = msgspec.structs.replace(found[1][0], points=[0.0] * 51)
+    truth, _ = _perfect(1)
+    nan = np.full((17, 3), np.nan)
+    [lost] = results_of([Person(nan[:, :2], nan[:, 2], np.zeros(4), float("nan"))], [1])
+    assert (lost.score, lost.points) == (0.0, [0.0] * 51)
     assert (score_oks(truth, {1: [lost]})["all"]["AP"] or 0) < 0.1

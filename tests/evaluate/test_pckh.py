@@ -76,3 +76,9 @@ def test_what_nobody_annotated_has_no_figure() -> None:
     visible[9] = 0
     truth = _truth([visible])
     assert score_pckh(truth, {})["PCKh@0.5"]["head"] is None
+
+
+def test_where_no_joint_at_all_is_annotated_there_are_no_figures() -> None:
+    truth = _truth([np.zeros(16)])
+    for scores in score_pckh(truth, {}).values():
+        assert set(scores.values()) == {None}

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from edgepose.bundle import Bundle
 from edgepose.engines.base import Tensors
 from edgepose.errors import UsageError
+from edgepose.evaluate import session
 from edgepose.evaluate.demand import Demand
 from edgepose.evaluate.progress import Progress
 from edgepose.evaluate.record import Evaluation
@@ -134,6 +135,18 @@ def test_an_image_that_changed_is_looked_at_again(
     assert second.value != first.value
 
 
+def test_what_another_runtime_found_is_found_again(
+    demand: DemandOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = evaluate(demand())
+    assert {"numpy", "onnxruntime", "faster-coco-eval"} <= set(first.versions)
+    monkeypatch.setattr(session, "package_version", lambda name: "99")
+    told: list[Progress] = []
+    second = evaluate(demand(), watch=told.append)
+    assert (told[0].known, told[-1].done) == (0, 4)
+    assert (second.versions["onnxruntime"], second.scores) == ("99", first.scores)
+
+
 class _Together:
     """A session that gets its inputs several at a time, and remembers how many."""
 
@@ -153,11 +166,11 @@ class _Together:
 @pytest.mark.parametrize("flip", [False, True])
 def test_inputs_of_several_images_can_be_handed_over_together(demand: DemandOf, flip: bool) -> None:
     asked = demand(flip=flip)
-    session = _Together(asked.bundle)
-    found = evaluate(asked, Site("board", lambda: nullcontext(session)))
+    together = _Together(asked.bundle)
+    found = evaluate(asked, Site("board", lambda: nullcontext(together)))
     assert found.device == "board"
-    assert sum(session.sizes) == (24 if flip else 12)
-    assert len(session.sizes) < 4 and max(session.sizes) >= session.at_once
+    assert sum(together.sizes) == (24 if flip else 12)
+    assert len(together.sizes) < 4 and max(together.sizes) >= together.at_once
     assert found.scores == evaluate(asked).scores
 
 

@@ -34,21 +34,29 @@ def write_film(
     path: Path,
     images: Sequence[Image],
     times_s: Sequence[float] | None = None,
+    last_s: float | None = None,
     **options: Any,
 ) -> Path:
-    """H.264 with a key frame in every fifth; the format follows from the name."""
+    """H.264 with a key frame in every fifth; the format follows from the name.
+
+    The last frame is shown for ``last_s``.
+    """
     height, width = images[0].shape[:2]
     with av.open(str(path), "w", **options) as container:
         stream = container.add_stream("libx264", rate=RATE, options={"g": "5", "bf": "0"})
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         tick = Fraction(1, 1000)
         stream.codec_context.time_base = tick
+        packets = []
         for number, image in enumerate(images):
             frame = av.VideoFrame.from_ndarray(image, format="bgr24")
             time_s = number / RATE if times_s is None else times_s[number]
             frame.pts, frame.time_base = round(time_s / tick), tick
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+            packets.extend(stream.encode(frame))
+        packets.extend(stream.encode(None))
+        if last_s is not None:
+            packets[-1].duration = round(last_s / packets[-1].time_base)
+        container.mux(packets)
     return path
 
 

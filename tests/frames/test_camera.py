@@ -52,6 +52,12 @@ def test_the_password_of_a_stream_is_not_shown(stream: str) -> None:
         assert "127.0.0.1" in source.name
 
 
+def test_no_part_of_a_password_is_shown() -> None:
+    with pytest.raises(UsageError) as caught:
+        open_source("http://somebody:p@ss@127.0.0.1:9/nothing")
+    assert str(caught.value).startswith("http://127.0.0.1:9/nothing ")
+
+
 @pytest.mark.parametrize("text", ["97", "/dev/video97", "http://127.0.0.1:9/nothing"])
 def test_a_camera_that_is_not_there_is_a_clear_error(text: str) -> None:
     with pytest.raises(UsageError, match="cannot be opened"):

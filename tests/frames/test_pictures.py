@@ -1,5 +1,6 @@
 """Pictures of every kind become upright uint8 BGR."""
 
+import sys
 from pathlib import Path
 
 import cv2
@@ -110,6 +111,28 @@ def test_a_folder_gives_its_pictures_by_name_and_notes_the_rest(
         ("b.png", 1, None),
     ]
     assert source.notes == ["skipped, no pictures: notes.txt", "skipped, damaged: broken.png"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file that nobody can read")
+def test_a_file_that_cannot_be_read_is_skipped_with_a_note(
+    tmp_path: Path, picture: NDArray[np.uint8]
+) -> None:
+    save(tmp_path / "a.png", picture)
+    (tmp_path / "b.png").symlink_to("/proc/self/mem")
+    with open_source(str(tmp_path)) as source:
+        assert [frame.name for frame in source] == ["a.png"]
+    assert source.notes == ["skipped, not readable: b.png"]
+
+
+def test_what_was_skipped_is_told_when_the_reader_stops_early(
+    tmp_path: Path, picture: NDArray[np.uint8]
+) -> None:
+    for name in ("b.png", "c.png"):
+        save(tmp_path / name, picture)
+    (tmp_path / "a.png").write_bytes((tmp_path / "b.png").read_bytes()[:60])
+    with open_source(str(tmp_path)) as source:
+        assert next(iter(source)).name == "b.png"
+    assert source.notes == ["skipped, damaged: a.png"]
 
 
 def test_pictures_with_numbers_for_names_keep_them_as_ids(

@@ -152,6 +152,17 @@ def test_json_without_people_is_an_empty_list(tmp_path: Path, film: Source) -> N
     assert json.loads((tmp_path / "out.json").read_text()) == []
 
 
+def test_results_that_cannot_take_their_place_leave_no_hidden_file(
+    tmp_path: Path, film: Source
+) -> None:
+    sink = open_sink(str(tmp_path / "out" / "out.json"), film)
+    sink.take(frame(0, 0.0), [person()], None)
+    (tmp_path / "out" / "out.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        sink.close()
+    assert visible(tmp_path / "out") == ["out.json"]
+
+
 def test_a_folder_gets_one_picture_a_frame(tmp_path: Path, film: Source) -> None:
     sink = open_sink(str(tmp_path / "pictures"), film)
     for number in range(2):
@@ -159,6 +170,14 @@ def test_a_folder_gets_one_picture_a_frame(tmp_path: Path, film: Source) -> None
     sink.take(frame(0, None, "boat.old.jpg"), [], numbered(1)[0])
     sink.close()
     assert visible(tmp_path / "pictures") == ["000000.png", "000001.png", "boat.old.png"]
+
+
+def test_pictures_of_one_stem_do_not_overwrite_each_other(tmp_path: Path, film: Source) -> None:
+    sink = open_sink(str(tmp_path / "pictures"), film)
+    for name in ("12", "boat.jpg", "boat.png", "boat.png.webp"):
+        sink.take(frame(0, None, name), [], numbered(1)[0])
+    names = ["12.png", "boat.png", "boat.png.png", "boat.png.webp.png"]
+    assert visible(tmp_path / "pictures") == names
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".webp", ".PNG"])

@@ -34,11 +34,49 @@ def test_a_variable_frame_rate_keeps_its_times(tmp_path: Path) -> None:
     assert [frame.time_s for frame in frames] == pytest.approx(times_s, abs=1e-3)
 
 
-def test_times_begin_at_zero_and_always_grow(tmp_path: Path) -> None:
-    times_s = [3.0, 3.04, 3.08]
-    frames, _ = read(write_film(tmp_path / "film.mkv", numbered(3), times_s))
-    assert frames[0].time_s == 0
-    assert all(np.diff([frame.time_s for frame in frames]) > 0)
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts", "flv"])
+def test_times_begin_at_zero_and_always_grow(tmp_path: Path, suffix: str) -> None:
+    times_s = 3 + np.arange(20) / RATE
+    film = write_film(tmp_path / f"film.{suffix}", numbered(20), list(times_s))
+    with open_source(str(film)) as source:
+        assert source.count == 20
+        frames = list(source)
+    assert [frame.time_s for frame in frames] == pytest.approx(times_s - 3, abs=2e-3)
+    assert source.notes == []
+
+
+def test_a_short_matroska_film_that_begins_late_is_no_break(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mkv", numbered(3), [3.0, 3.04, 3.08])
+    frames, notes = read(film)
+    assert ([frame.time_s for frame in frames], notes) == (pytest.approx([0.0, 0.04, 0.08]), [])
+
+
+def test_a_long_last_frame_is_no_break(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mp4", numbered(5), last_s=2.0)
+    with av.open(str(film)) as container:
+        stream = container.streams.video[0]
+        assert float(stream.duration * stream.time_base) > 2
+    frames, notes = read(film)
+    assert (len(frames), notes) == (5, [])
+
+
+def test_a_relative_name_with_a_colon_is_no_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_film(tmp_path / "film.mp4", numbered(3)).rename(tmp_path / "at:12.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert len(read(Path("at:12.mp4"))[0]) == 3
+
+
+def test_damaged_frames_are_told_when_the_reader_stops_early(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mp4", numbered(15))
+    damage_packet(film, 6)
+    with open_source(str(film)) as source:
+        for frame in source:
+            if frame.id == 8:
+                break
+    (note,) = source.notes
+    assert note.startswith("damaged frames that were skipped: ")
 
 
 def test_a_film_taken_upright_is_turned(tmp_path: Path) -> None:

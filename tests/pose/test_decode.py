@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepose.errors import UsageError
+from edgepose.config import convert
+from edgepose.errors import ConfigError, UsageError
 from edgepose.pose.decode import Boxes, Keypoints, decode, decode_crops
 from edgepose.pose.decode.heatmap import decode_heatmaps
 from edgepose.pose.decode.rtmdet import decode_rtmdet
@@ -230,6 +231,11 @@ def test_outputs_that_do_not_fit_the_decoder_are_refused(
     outputs = {str(i): np.zeros(shape, np.float32) for i, shape in enumerate(shapes)}
     with pytest.raises(UsageError, match="its decoder needs"):
         decode(model(decoder, 3, tuple(outputs)), outputs)
+
+
+def test_a_blur_without_a_middle_is_refused() -> None:
+    with pytest.raises(ConfigError, match="blur_kernel must be odd, not 4"):
+        convert({"kind": "heatmap", "blur_kernel": 4}, HeatmapDecoder, "net.toml")
 
 
 def test_a_model_without_a_decoder_is_refused() -> None:

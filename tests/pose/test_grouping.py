@@ -109,6 +109,19 @@ def test_the_fast_way_finds_peaks_on_the_edge_within_the_map() -> None:
         assert (points < 224.5).all()
 
 
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_tags_that_are_no_numbers_are_nobodys(share: float) -> None:
+    out0, out1 = _scene(3, shape=(96, 80))
+    tags = out0[0, KEYPOINTS:]
+    tags[np.random.default_rng(0).random(tags.shape) < share] = np.nan
+    heatmaps = _enlarged((_enlarged(out0[0, :KEYPOINTS], (96, 80)) + out1[0]) / 2, (192, 160))
+    exact = group(heatmaps, _enlarged(_enlarged(tags, (96, 80)), (192, 160))[..., None])
+    fast = group_fast(out0, out1, KEYPOINTS)
+    for people in (exact, fast):
+        assert np.isfinite(people.points).all()
+        assert not (share == 1 and len(people.scores))
+
+
 def test_the_fast_way_refuses_outputs_of_other_sizes() -> None:
     out0, out1 = _scene(1, shape=(64, 64))
     with pytest.raises(UsageError, match="cannot be grouped"):

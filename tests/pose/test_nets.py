@@ -16,7 +16,14 @@ from edgepose.pose.nets import BottomUp, Detector, TopDown
 from edgepose.pose.nms import box_iou
 from edgepose.pose.preprocess import prepare, read_image
 from edgepose.pose.stages import Stages
-from edgepose.zoo import HeatmapDecoder, InputSpec, ModelSpec, SimCCDecoder, model_spec
+from edgepose.zoo import (
+    AssociativeDecoder,
+    HeatmapDecoder,
+    InputSpec,
+    ModelSpec,
+    SimCCDecoder,
+    model_spec,
+)
 from tests.coco_ap import persons
 from tests.trained_model import trained_model
 
@@ -107,6 +114,35 @@ def test_other_classes_than_persons_are_left_out() -> None:
     found = Detector(spec, HostSession(spec, lambda _: outputs)).detect(lights())
     assert len(found.boxes) == 1
     np.testing.assert_allclose(found.scores, 1 / (1 + np.exp(-2)), rtol=1e-5)
+
+
+def test_a_person_is_found_among_a_hundred_better_boxes_of_other_classes() -> None:
+    spec = model_spec("rtmdet-s")
+    outputs = [np.full((1, 80, s, s), -9, np.float32) for s in (80, 40, 20)]
+    outputs += [np.full((1, 4, s, s), 20, np.float32) for s in (80, 40, 20)]
+    for place in (10, 30):
+        outputs[0][0, 1:, place, place] = 4
+    outputs[0][0, 0, 10, 10] = 2
+    found = Detector(spec, HostSession(spec, lambda _: outputs)).detect(lights())
+    assert found.classes.tolist() == [0]
+
+
+def test_a_detector_that_is_said_to_see_a_crop_finds_people_all_the_same() -> None:
+    spec = model_spec("rtmdet-nano")
+    assert spec.input is not None
+    spec = msgspec.structs.replace(spec, input=msgspec.structs.replace(spec.input, fit="crop"))
+    outputs = [np.full((1, 1, s, s), -9, np.float32) for s in (40, 20, 10)]
+    outputs += [np.full((1, 4, s, s), 20, np.float32) for s in (40, 20, 10)]
+    outputs[0][0, 0, 20, 20] = 2
+    found = Detector(spec, HostSession(spec, lambda _: outputs)).detect(lights())
+    assert len(found.boxes) == 1
+
+
+@pytest.mark.parametrize("changes", [{"detection_threshold": 0.2}, {"max_people": 50}])
+def test_a_bottom_up_net_with_another_grouping_is_refused(changes: dict[str, Any]) -> None:
+    spec = msgspec.structs.replace(model_spec("litepose-xs"), decoder=AssociativeDecoder(**changes))
+    with pytest.raises(UsageError, match="grouped otherwise"):
+        BottomUp(spec, HostSession(spec, lambda _: []))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4])

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepose.pose.nms import box_iou, nms, nms_per_class
+from edgepose.pose.nms import box_iou, greedy, nms, nms_per_class
 from edgepose.pose.oks import oks, sigmas_for
 
 
@@ -32,6 +32,22 @@ def test_a_box_at_exactly_the_threshold_stays() -> None:
     scores = np.array([0.8, 0.9])
     np.testing.assert_array_equal(nms(boxes, scores, 0.5), [1, 0])
     np.testing.assert_array_equal(nms(boxes, scores, 0.49), [1])
+
+
+def test_many_boxes_are_suppressed_like_few() -> None:
+    random = np.random.default_rng(0)
+    corners = random.uniform(0, 300, (2000, 2))
+    boxes = np.concatenate([corners, corners + random.uniform(0, 90, (2000, 2))], axis=1)
+    boxes, scores = boxes.astype(np.float32), random.random(2000).astype(np.float32)
+    order = np.argsort(-scores, kind="stable")
+    falls = box_iou(boxes[order], boxes[order]) > 0.4
+    wanted = order[greedy(falls)]
+    assert 100 < len(wanted) < 1500
+    np.testing.assert_array_equal(nms(boxes, scores, 0.4), wanted)
+    np.testing.assert_array_equal(nms(boxes, scores, 0.4, most=100), wanted[:100])
+    classes = random.integers(0, 3, 2000)
+    every = nms_per_class(boxes, scores, classes, 0.4)
+    np.testing.assert_array_equal(nms_per_class(boxes, scores, classes, 0.4, 100), every[:100])
 
 
 def test_empty_boxes_overlap_nothing_and_no_boxes_stay_none() -> None:

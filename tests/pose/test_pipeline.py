@@ -4,8 +4,10 @@ import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from edgepose.build import build
 from edgepose.bundle import Bundle
 from edgepose.errors import UsageError
 from edgepose.pose.nets import BottomUp, Detector, TopDown
+from edgepose.pose.people import Person
 from edgepose.pose.pipeline import Pipeline, PipelineSettings
 from edgepose.pose.preprocess import read_image
 from edgepose.zoo import model_spec
@@ -200,6 +203,17 @@ def test_who_the_detector_misses_once_is_still_followed() -> None:
     assert frame.detected and sorted(person.id or 0 for person in frame.people) == [1, 2]
 
 
+def test_who_is_behind_somebody_the_detector_finds_is_still_followed() -> None:
+    stage = Stage([(100, 100), (115, 100)])
+    pipeline = staged(stage, detect_every=2)
+    pipeline.process(stage.image)
+    found = stage.detect
+    stage.detect = lambda *_: _only_first(found(stage.image))  # type: ignore[method-assign]
+    for _ in range(6):
+        frame = pipeline.process(stage.image)
+        assert sorted(person.id or 0 for person in frame.people) == [1, 2]
+
+
 def _only_first(boxes: Any) -> Any:
     return type(boxes)(boxes.boxes[:1], boxes.scores[:1], boxes.classes[:1])
 
@@ -229,6 +243,16 @@ def test_who_shows_less_than_a_quarter_of_his_points_is_nobody() -> None:
     for shown, expected in ((4, 1), (3, 0)):
         person.scores[:] = [0.8] * shown + [0.1] * (17 - shown)
         stage.estimate = lambda *_: [person]  # type: ignore[method-assign]
+        assert len(staged(stage).process(stage.image).people) == expected
+
+
+def test_of_whole_body_nets_body_and_feet_tell_who_is_somebody() -> None:
+    stage = Stage([(100, 100)], spec=model_spec("rtmpose-t-wholebody"))
+    points = np.random.default_rng(0).uniform(100, 200, (133, 2))
+    for shown, expected in ((6, 1), (5, 0)):
+        scores = np.array([0.8] * shown + [0.1] * (133 - shown), np.float32)
+        person = Person(points, scores, np.array([100.0, 100, 200, 200]), 0.8)
+        stage.estimate = lambda *_, person=person: [person]  # type: ignore[method-assign]
         assert len(staged(stage).process(stage.image).people) == expected
 
 
@@ -302,6 +326,14 @@ def test_a_bottom_up_net_finds_and_follows_people_by_itself() -> None:
         assert person.id == 1
         np.testing.assert_allclose(person.points[0], [81, 41], atol=1)
     assert spec.input is not None and spec.input.width == 256
+
+
+def test_a_bundle_that_does_not_tell_its_task_is_taken_by_its_decoder() -> None:
+    spec = msgspec.structs.replace(model_spec("litepose-xs"), task="unknown")
+    tensor = SimpleNamespace(name="input", shape=(1, 3, 256, 256))
+    manifest = SimpleNamespace(model=spec, inputs=(tensor,))
+    bundle = SimpleNamespace(manifest=manifest, session=lambda threads: None)
+    assert isinstance(Pipeline.from_bundles(cast(Bundle, bundle)).pose, BottomUp)
 
 
 def test_a_detector_that_never_runs_is_refused() -> None:

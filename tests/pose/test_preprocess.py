@@ -203,7 +203,8 @@ def test_files_of_every_kind_are_read_as_colour(tmp_path: Path) -> None:
 def test_files_that_are_no_images_are_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
     (tmp_path / "empty.png").touch()
-    for name in ("text.png", "empty.png", "absent.png"):
+    (tmp_path / "huge.pgm").write_bytes(b"P5 100000 100000 255 ")
+    for name in ("text.png", "empty.png", "huge.pgm", "absent.png"):
         with pytest.raises(UsageError, match=name):
             read_image(tmp_path / name)
     with pytest.raises(UsageError, match="cannot be read"):

@@ -9,6 +9,7 @@ import pytest
 
 from edgepose.bench.record import Record, Verdict
 from edgepose.bench.statistics import Summary, summarise
+from edgepose.evaluate.record import Evaluation
 from edgepose.prove.proof import KeypointFigures
 from edgepose.report.tables import (
     Format,
@@ -174,15 +175,30 @@ def test_no_records_make_an_empty_table(format: Format) -> None:
 def test_accuracy_of_the_same_bundle_is_quoted_with_what_it_is_of() -> None:
     told = [
         evaluation("e1", bundle_id="abc", value=0.3),
-        evaluation("e2", bundle_id="abc", value=0.5, boxes="truth", images=4, partial=True),
+        evaluation("e2", bundle_id="abc", value=0.5, boxes="truth"),
         evaluation("e3", bundle_id="abc", dataset="mpii", metric="PCKh@0.5", value=0.872),
         evaluation("e4", bundle_id="other", value=0.9),
     ]
     [row] = rows([record(bundle_id="abc")], told)
-    latest = "AP 0.500 (coco, annotated boxes, 4 images only)"
+    latest = "AP 0.500 (coco, annotated boxes)"
     assert row.accuracy == f"{latest}; PCKh@0.5 0.872 (mpii)"
     assert render([row], "md").splitlines()[-1].endswith(f"| {row.accuracy} |")
     assert json.loads(render([row], "json"))[0]["accuracy"] == row.accuracy
+
+
+def test_a_part_of_a_data_set_is_quoted_only_until_all_of_it_is_known() -> None:
+    def quoted(*told: Evaluation) -> str | None:
+        return rows([record(bundle_id="b1")], told)[0].accuracy
+
+    few = evaluation("e1", value=0.9, images=4, partial=True)
+    fewer = evaluation("e2", value=0.8, images=2, partial=True)
+    assert quoted(few, fewer) == "AP 0.800 (coco, 2 images only)"
+    assert quoted(few, evaluation("e3"), fewer) == "AP 0.406 (coco)"
+
+
+def test_accuracy_says_how_it_was_found() -> None:
+    told = evaluation("e1", boxes="truth", flip=True, device="pi")
+    assert accuracy_text(told) == "AP 0.406 (coco, annotated boxes, flip test, on pi)"
 
 
 def test_accuracy_of_random_weights_is_marked() -> None:

@@ -157,11 +157,15 @@ def test_heatmaps_decode_as_the_original_code(
 def test_every_refinement_equals_the_python_one(
     here: Sequence[str], refine: Any, kernel: int
 ) -> None:
-    """Peaks anywhere, at the edges too, of Gaussians and of noise; maps without a peak."""
+    """Peaks anywhere, at the edges too, of Gaussians and of noise; maps without a peak, and with
+    one that no blur leaves above 0.
+    """
     random = np.random.default_rng(kernel)
     rows, columns = np.indices((40, 30))
     heatmaps = np.full((1, KEYPOINTS, 40, 30), -0.5, np.float32)
-    for joint in range(KEYPOINTS - 1):
+    heatmaps[0, -2] -= (rows + 2 * columns) / 100  # a slope would show in the step
+    heatmaps[0, -2, 20, 15] = 0.1
+    for joint in range(KEYPOINTS - 2):
         y, x = random.uniform(-1, 41), random.uniform(-1, 31)
         squared = (rows - y) ** 2 + (columns - x) ** 2
         noise = random.uniform(0, 0.05, squared.shape) if joint % 2 else 0.0
@@ -352,11 +356,12 @@ def test_an_arm_board_finds_the_same(shared_data: Path) -> None:
 
 
 def test_a_decoder_that_the_runner_does_not_have_is_refused(here: Sequence[str]) -> None:
-    spec = model(HeatmapDecoder(blur_kernel=4), (64, 48))
+    unknown: Any = "cubic"
+    spec = model(HeatmapDecoder(refine=unknown), (64, 48))
     with pytest.raises(subprocess.CalledProcessError) as refused:
         decode_natively(here, spec, [_outputs_of("heatmap")[0]])
     assert refused.value.returncode == 10
-    assert "blur_kernel" in refused.value.stderr
+    assert "no refinement 'cubic'" in refused.value.stderr
 
 
 def test_a_proof_tells_the_points_in_what_the_runner_computed(native: Bundle, run: Run) -> None:

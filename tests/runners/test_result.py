@@ -111,6 +111,16 @@ def test_the_runner_s_own_failure_is_raised_by_its_code(
     assert type(caught.value) is error
 
 
+def test_a_runner_that_does_not_know_what_it_is_asked_for_is_to_be_built_anew(
+    tmp_path: Path,
+) -> None:
+    message = "unknown mode 'stages'"
+    data = written(tmp_path, lambda result: result.write("error", code=10, message=message))
+    with pytest.raises(RunError, match=message) as caught:
+        read_result(data, "run-7")
+    assert "--force" in caught.value.hint
+
+
 def test_a_kind_that_is_missing_or_doubled_is_not_one(whole: bytes, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="0 lines of kind 'outputs'"):
         read_result(whole, "run-7").one("outputs")

@@ -30,7 +30,12 @@ class Served:
 
     def left_files(self) -> list[Path]:
         """What it has been sent and still keeps."""
-        return [path for path in self.folder.glob("edgepose-serve-*/**/*") if path.is_file()]
+        return [  # not by a glob, which stumbles over folders that are being removed
+            Path(folder, name)
+            for place in self.folder.glob("edgepose-serve-*")
+            for folder, _, names in os.walk(place)
+            for name in names
+        ]
 
 
 @contextmanager

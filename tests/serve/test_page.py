@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import cv2
+import numpy as np
 import pytest
 
 from tests.serve.browser import Page
@@ -48,6 +49,22 @@ def test_a_picture_shows_its_person_where_the_net_found_it(
     assert all(page.opacity_at(x, y, 640, 425) > 100 for x, y in sure)
     assert page.opacity_at(100, 320, 640, 425) == 0  # snow
     assert page.complaints() == []
+
+
+def test_a_moving_gif_shows_the_person_of_the_frame_that_is_drawn(
+    page: Page, served: Served, skier: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "moving.gif"
+    image = cv2.imread(str(skier))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("gif", rate=RATE)
+        stream.height, stream.width, stream.pix_fmt = *image.shape[:2], "rgb8"
+        for each in (image, np.full_like(image, 255)):  # the person, then snow
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(each, format="bgr24")))
+        container.mux(stream.encode())
+    assert [len(line["people"]) for line in looked_at(served, path)[:-1]] == [1, 0]
+    assert page.open(path) == "done"
+    assert page.text("people") == "1"
 
 
 def test_the_page_names_the_nets_and_tells_each_stages_time(page: Page, skier: Path) -> None:

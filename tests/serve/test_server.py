@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import av
 import cv2
@@ -113,6 +114,16 @@ def test_what_is_no_picture_is_refused_under_the_users_name_for_it(
     status, told = ask(served, "POST", "/api/file?name=../../holiday%2501.jpg", content)
     assert status == 422 and told["hint"]
     assert "holiday_01.jpg" in told["error"] and "/" not in told["error"].split(":")[0]
+    assert until(lambda: not served.left_files())
+
+
+def test_a_name_that_is_no_text_is_refused_and_a_long_one_is_cut(
+    served: Served, skier: Path
+) -> None:
+    status, told = ask(served, "POST", "/api/file?name=%ff.jpg", b"x")
+    assert status == 400 and told["error"].startswith("400 ")
+    name = quote("\U00020000" * 90 + ".jpg")  # letters of four bytes
+    assert ask(served, "POST", f"/api/file?name={name}", skier.read_bytes())[0] == 200
     assert until(lambda: not served.left_files())
 
 

@@ -84,6 +84,13 @@ def test_what_was_tuned_is_no_reason_to_build_another_net_of_its_name_with_tvm(
 ) -> None:
     make_database(tmp_path / "data" / "tuning", target="host", model="net", block=8)
     assert build(str(net)).manifest.recipe.name == "onnxruntime-fp32"
+    # Nor where there is a proxy of its own: nobody has measured that on a board.
+    own = find_subject(str(net), "host").graph_hash
+    make_database(
+        tmp_path / "data" / "tuning", "proxy", target="host", model="net", graph_hash=own, block=8
+    )
+    assert best_records(own, "host") is not None
+    assert build(str(net), into="again").manifest.recipe.name == "onnxruntime-fp32"
 
 
 def test_the_same_command_again_measures_nothing_twice(net: Path) -> None:

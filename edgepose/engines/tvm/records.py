@@ -76,7 +76,7 @@ class Records:
 
     @property
     def key(self) -> str:
-        """The same for records that make the same artifact and the same manifest."""
+        """The same for records that make the same artifact and manifest; begins with the origin."""
         return f"{self.about.origin}:{self.trials}:{self.about.emulated}:{self.sha256}"
 
     def write(self, folder: Path) -> None:

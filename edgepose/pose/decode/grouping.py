@@ -109,7 +109,7 @@ def match(peaks: list[Peaks], order: tuple[int, ...]) -> NDArray[np.float64]:
     joints: dict[float, NDArray[np.float64]] = {}
     seen: dict[float, tuple[NDArray[np.float32], int]] = {}  # the tags' sum and number
     for index in order:
-        found = peaks[index]
+        found = _sound(peaks[index])
         if not len(found.values):
             continue
         rows = np.concatenate([found.cells, found.values[:, None], found.tags], axis=1)
@@ -129,6 +129,14 @@ def match(peaks: list[Peaks], order: tuple[int, ...]) -> NDArray[np.float64]:
                 joints.setdefault(key, np.zeros((len(peaks), width)))[index] = row
                 seen[key] = (tag, 1)
     return np.array(list(joints.values())) if joints else np.zeros((0, len(peaks), width))
+
+
+def _sound(peaks: Peaks) -> Peaks:
+    """Without those that belong to nobody, because value or tag is not a finite number."""
+    finite = np.isfinite(peaks.values) & np.isfinite(peaks.tags).all(axis=1)
+    if finite.all():
+        return peaks
+    return Peaks(peaks.cells[finite], peaks.values[finite], peaks.tags[finite])
 
 
 def _owners(rows: NDArray[np.float64], means: list[NDArray[np.float32]]) -> NDArray[np.int64]:

@@ -3,6 +3,9 @@
 `grouping` enlarges all maps to the input's size before it looks at them. Here only the surroundings
 of a peak are enlarged, by the same bilinear rule, so that its position and value come out the same.
 A missing joint is looked for where a block of cells can hold it at all.
+
+One thing differs: of two equal cells side by side, which `grouping` takes for two peaks as the
+original does, one counts here. There the other one becomes a person of a single joint.
 """
 
 from collections.abc import Callable, Iterable, Iterator

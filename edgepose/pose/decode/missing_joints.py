@@ -93,7 +93,9 @@ def _best_cells(bounds: Bounds, limits: Floats32, numbers: Numbers, look: Look) 
         inside = scores.argmax(axis=1)
         (y, x), (row, column) = np.divmod(blocks, bounds.columns), np.divmod(inside, bounds.side)
         cells = np.stack([x * bounds.side + column, y * bounds.side + row], axis=-1)
-        return _Tried(rows, cells, scores[np.arange(len(rows)), inside])
+        best = scores[np.arange(len(rows)), inside]
+        best[np.isnan(best)] = -np.inf  # or no cell would be the best
+        return _Tried(rows, cells, best)
 
     tried, rows = [], np.arange(len(numbers))
     for _ in range(min(_FIRST, limits.shape[1])):

@@ -24,11 +24,12 @@ def decode_rtmdet(
     decoder: RTMDetDecoder,
     size: tuple[float, float],
     corner: tuple[float, float] = (0, 0),
+    only: int | None = None,
 ) -> Boxes:
     """Level outputs to at most 100 boxes in input pixels, as mmdet does it.
 
     The part of the input that the image fills begins at ``corner`` (y, x) and has ``size`` (height,
-    width): boxes are cut to it.
+    width): boxes are cut to it. ``only`` leaves all classes but one out before the best are taken.
     """
     cells = _cells(outputs, decoder)
     # Few cells hold anything: only theirs are worth an exponential.
@@ -36,12 +37,15 @@ def decode_rtmdet(
     if len(places) > _BEST_PER_LEVEL:
         best = _best_of_levels(places, cells.logits[places, classes], cells.ends)
         places, classes = places[best], classes[best]
+    if only is not None:
+        wanted = classes == only
+        places, classes = places[wanted], classes[wanted]
     scores = _sigmoid(cells.logits[places, classes])
     boxes = cells.boxes(places, _limits(size, corner))
     real = scores > decoder.score_threshold
     real &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     boxes, scores, classes = boxes[real], scores[real], classes[real]
-    kept = nms_per_class(boxes, scores, classes, decoder.nms_iou)[:_MOST_BOXES]
+    kept = nms_per_class(boxes, scores, classes, decoder.nms_iou, _MOST_BOXES)
     return Boxes(boxes[kept], scores[kept], classes[kept])
 
 

@@ -23,11 +23,12 @@ export async function runCamera(deviceId, { signal, onOpen, onFrame }) {
   };
   signal.addEventListener("abort", end);
   try {
+    if (signal.aborted) return; // while the browser asked for permission
     const track = stream.getVideoTracks()[0];
-    track.onended = () => link?.close();
     video.srcObject = stream;
     await video.play();
     link = await CameraLink.open();
+    if (signal.aborted) return;
     onOpen(track);
     while (!signal.aborted) {
       await nextFrame(video, track);
@@ -61,7 +62,8 @@ async function openStream(deviceId) {
 // Resolves with the next frame; rejects when the camera is pulled out.
 function nextFrame(video, track) {
   return new Promise((resolve, reject) => {
-    if (track.readyState === "ended") reject(new Problem(...REASONS.OverconstrainedError));
+    track.onended = () => reject(new Problem(...REASONS.OverconstrainedError));
+    if (track.readyState === "ended") track.onended();
     else if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(resolve);
     else requestAnimationFrame(resolve);
   });

@@ -141,8 +141,11 @@ async function usePicture(file, signal) {
       view.show(image, image.naturalWidth, image.naturalHeight, null);
       busy("looking …");
     }
+    let seen = false;
     for await (const frame of lookAt(file, signal)) {
-      if (frame.done) continue;
+      if (signal.aborted) return;
+      if (frame.done || seen) continue; // of a moving GIF a canvas shows the first frame
+      seen = true;
       if (!drawable)
         throw new Problem("This browser cannot show this kind of picture.", "Use a JPEG or PNG file.");
       view.show(image, frame.width, frame.height, frame.people);
@@ -160,6 +163,7 @@ async function useVideo(file, signal) {
   checkSize(file);
   const controls = { play: $("play"), seek: $("seek"), clock: $("clock") };
   const player = new Player(controls, file, (video, frame) => {
+    if (signal.aborted) return;
     view.show(video, video.videoWidth, video.videoHeight, frame?.people ?? null);
     if (frame) timings.people(frame.people.length);
   });
@@ -167,8 +171,10 @@ async function useVideo(file, signal) {
   const playable = player.ready().then(() => null, (error) => error ?? true);
   let begun = false;
   for await (const frame of lookAt(file, signal)) {
+    const unplayable = !begun && (await playable);
+    if (signal.aborted) return;
     if (!begun) {
-      if (await playable)
+      if (unplayable)
         throw new Problem("This browser cannot play this video.", "Use `edgepose run … --save out.mp4` and open that.");
       $("player").hidden = false;
       player.begin();

@@ -26,8 +26,10 @@ export class Player {
   ready() {
     return new Promise((resolve, reject) => {
       this.#video.onerror = () => reject(this.#video.error);
-      if (this.#video.readyState >= 2) resolve();
-      this.#video.onloadeddata = resolve;
+      // Of a film whose pictures it cannot decode, a browser plays the sound.
+      const loaded = () => (this.#video.videoWidth ? resolve() : reject());
+      if (this.#video.readyState >= 2) loaded();
+      this.#video.onloadeddata = loaded;
     });
   }
 
@@ -76,8 +78,10 @@ export class Player {
   close() {
     this.complete = true;
     cancelAnimationFrame(this.#tick);
+    this.#video.onplay = this.#video.onpause = this.#video.onseeked = null;
     this.#video.pause();
     this.#video.removeAttribute("src");
+    this.#video.load(); // only this lets go of the film
     URL.revokeObjectURL(this.#address);
   }
 

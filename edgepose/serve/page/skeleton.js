@@ -4,6 +4,7 @@ const RIM = "rgb(24, 28, 40)";
 const RIM_OPACITY = 0.55;
 const LEAST_OPACITY = 0.4; // of a point that is just sure enough to be drawn
 const SURE = 0.4; // this much above the threshold a point is drawn fully
+const DETAILS = 0.3; // how wide fingers and lips are beside limbs
 
 // `context` has a pixel of the picture as its unit, `pixel` of them make one of the screen.
 // `place` maps [x, y, score]: a mirrored picture mirrors its points, but not its labels.
@@ -41,6 +42,8 @@ function seen(person, about, place) {
 
 // All rims first, so that the limbs of one body join; then limbs, then joints.
 function drawStrokes(context, { points, width }, about) {
+  const scales = points.map((_, index) => (index < about.details_from ? 1 : DETAILS) * width);
+  const rim = (scale) => Math.max(0.8, 0.25 * scale);
   const widest = points.map(() => 0);
   const limbs = [];
   for (const [start, end, side] of about.limbs) {
@@ -48,20 +51,21 @@ function drawStrokes(context, { points, width }, about) {
     const alpha = Math.min(from.alpha, to.alpha);
     if (!alpha) continue;
     const length = Math.hypot(to.x - from.x, to.y - from.y);
-    const thick = Math.min(Math.max(0.22 * length, 0.4 * width), width);
+    const most = Math.min(scales[start], scales[end]);
+    const thick = Math.max(Math.min(Math.max(0.22 * length, 0.4 * most), most), 1);
     for (const index of [start, end]) widest[index] = Math.max(widest[index], thick);
-    limbs.push({ from, to, thick, alpha, color: about.colours[side] });
+    limbs.push({ from, to, thick, rim: rim(most), alpha, color: about.colours[side] });
   }
   const joints = points.flatMap((point, index) => {
     if (!point.alpha) return [];
-    const radius = (index < about.details_from ? 0.55 : 0.3) * width;
+    const most = widest[index] ? 0.62 * widest[index] : Infinity;
+    const radius = Math.max(Math.min(0.55 * scales[index], most), 0.6);
     const color = `color-mix(in srgb, ${about.colours[about.sides[index]]} 35%, white)`;
-    return [{ ...point, radius: widest[index] ? Math.min(radius, 0.62 * widest[index]) : radius, color }];
+    return [{ ...point, radius, rim: rim(scales[index]), color }];
   });
-  const rim = Math.max(0.8, 0.25 * width);
   context.lineCap = "round";
-  for (const limb of limbs) line(context, limb, limb.thick + 2 * rim, RIM, RIM_OPACITY);
-  for (const joint of joints) dot(context, joint, joint.radius + rim, RIM, RIM_OPACITY);
+  for (const limb of limbs) line(context, limb, limb.thick + 2 * limb.rim, RIM, RIM_OPACITY);
+  for (const joint of joints) dot(context, joint, joint.radius + joint.rim, RIM, RIM_OPACITY);
   for (const limb of limbs) line(context, limb, limb.thick, limb.color, 1);
   for (const joint of joints) dot(context, joint, joint.radius, joint.color, 1);
 }

@@ -46,11 +46,13 @@ Step dark_step(const Map& map, int x, int y, const Blur& blur) {
     return std::fabs(step.x) <= 1 && std::fabs(step.y) <= 1 ? step : Step{};
 }
 
-// Derivatives over one cell; the blurred map has its old height again before it is limited.
+// Derivatives over one cell; the blurred map has its old height again before it is limited, unless
+// nothing in it is above 0: one cell among negative ones.
 Step udp_step(const Map& map, int x, int y, const Blur& blur) {
     const std::vector<float> blurred = blur.whole(map);
     const Map soft{blurred.data(), map.height, map.width};
-    const float scale = map.at(x, y) / blurred[first_highest(blurred.data(), int(blurred.size()))];
+    const float highest = blurred[first_highest(blurred.data(), int(blurred.size()))];
+    const float scale = highest > 0 ? map.at(x, y) / highest : 1.0f;
     const auto at = [&](int right, int down) {
         const int column = std::clamp(x + right, 0, map.width - 1);
         const int row = std::clamp(y + down, 0, map.height - 1);
