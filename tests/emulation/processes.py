@@ -53,6 +53,15 @@ def descendants(pid: int) -> list[Process]:
     return found
 
 
+def command_line(process: Process) -> list[bytes]:
+    """Its words; a single empty one where it ended meanwhile."""
+    try:
+        words = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    except OSError:
+        return [b""]
+    return words.rstrip(b"\0").split(b"\0")
+
+
 def kill(pids: Iterable[int]) -> None:
     """Send SIGKILL; who is gone already is fine."""
     for pid in pids:

@@ -20,7 +20,7 @@ from edgepose.errors import RunError, UnreachableError
 from tests.bench.under_way import pending, wait_for
 from tests.emulation.board import Board
 from tests.emulation.conftest import entry
-from tests.emulation.processes import descendants, kill
+from tests.emulation.processes import command_line, descendants, kill
 from tests.tiny_bundles import build_tiny
 
 SECONDS = 15.0  # long enough that a run can be met in its middle
@@ -69,7 +69,7 @@ def run_under_way(board: Board) -> Path:
 def runner_on(board: Board) -> int:
     """The host's process id of the timed run's runner."""
     for process in descendants(board.pid):
-        words = Path(f"/proc/{process.pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        words = command_line(process)
         if words[-1].endswith(b"-p0") and b"-c" not in words:
             return process.pid
     raise AssertionError("no runner is there")

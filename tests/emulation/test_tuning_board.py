@@ -21,7 +21,7 @@ from tests.devices.test_transport_contract import wait_for
 from tests.emulation.board import Board, running_board
 from tests.emulation.conftest import entry
 from tests.emulation.faulty_proxy import FaultyProxy
-from tests.emulation.processes import descendants, kill
+from tests.emulation.processes import command_line, descendants, kill
 from tests.tuning.stand_in import echo, stand_in
 from tests.tuning.tracker import Tracker, receive, running_tracker
 
@@ -67,7 +67,7 @@ def servers(board: Board) -> list[int]:
     """The measuring servers that run on the board, by their process ids on the host."""
     found = []
     for process in descendants(board.pid):
-        words = Path(f"/proc/{process.pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        words = command_line(process)
         # Not the shells and sandboxes around them, whose command lines hold the same path.
         if b"/runs/tune-" in words[-1] and b"-c" not in words:
             found.append(process.pid)
