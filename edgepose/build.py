@@ -115,7 +115,7 @@ def _tuned_recipe(source: ModelSource, target: Target, images: Path | None) -> s
         max_opset = _max_opset(recipe, target)
         key = graph_key(source, max_opset, images)
         graph_hash = prepare(source, max_opset, images, key, force=False).graph_hash
-        if (engine.records_key(graph_hash, target) or "").startswith("board:"):
+        if engine.has_board_records(graph_hash, target):
             _log.info("recipe %s: this net was tuned on such a board", recipe.name)
             return recipe.name
     return None

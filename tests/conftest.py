@@ -1,7 +1,8 @@
 """Fixtures that every test may use."""
 
+import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from edgepose.build import build
 from edgepose.bundle import Bundle
+from tests.devices.ssh_server import SSHD, SshServer
 from tests.own_cache import own_cache
 from tests.tiny_nets import HEATMAP_TOML, save_heatmap_net
 
@@ -27,6 +29,17 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"reference data is absent: no folder {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """A real sshd on loopback, one for all tests."""
+    if not os.access(SSHD, os.X_OK):
+        pytest.skip("OpenSSH's sshd is not installed")
+    server = SshServer(tmp_path_factory.mktemp("sshd"))
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Self
 from edgepose.cli.common import Commands, add_json, positive, print_fields, print_json, print_table
 from edgepose.cli.find_bundle import (
     add_bundle_options,
+    add_detector_options,
     bundle_for,
+    detector_of,
     recipe_of,
+    refuse_weights_without_detector,
     warn_of_seeded_weights,
 )
 
@@ -49,13 +52,7 @@ def add_parser(commands: Commands) -> None:
         help="boxes for a top-down net: a JSON list of COCO detections, or gt, the annotated ones "
         "(default: gt)",
     )
-    parser.add_argument("--detector", metavar="MODEL|BUNDLE", help="find the boxes with this net")
-    parser.add_argument(
-        "--detector-weights",
-        type=Path,
-        metavar="FILE",
-        help="safetensors or checkpoint for the zoo's --detector",
-    )
+    add_detector_options(parser, "find the boxes with this net")
     parser.add_argument(
         "--flip", action="store_true", help="average with the mirrored image, as most papers do"
     )
@@ -73,24 +70,15 @@ def run(arguments: argparse.Namespace) -> int:
     import msgspec
 
     from edgepose.devices.inventory import find_device
-    from edgepose.errors import UsageError
     from edgepose.evaluate.demand import Demand
     from edgepose.evaluate.session import evaluate, on_a_device, this_process
     from edgepose.evaluate.store import append_evaluation
     from edgepose.files import write_atomic
 
-    if arguments.detector_weights and not arguments.detector:
-        raise UsageError(
-            "--detector-weights are given without a detector",
-            hint="Name it: `--detector rtmdet-nano`.",
-        )
+    refuse_weights_without_detector(arguments)
     target = find_device(arguments.device).target if arguments.device else "host"
     bundle = bundle_for(arguments.what, target, recipe_of(arguments, target), arguments.weights)
-    detector = (
-        bundle_for(arguments.detector, weights=arguments.detector_weights)
-        if arguments.detector
-        else None
-    )
+    detector = detector_of(arguments)
     warn_of_seeded_weights(bundle, detector)
     demand = Demand(
         bundle=bundle,

@@ -45,21 +45,24 @@ def add_bundle_options(parser: argparse.ArgumentParser, *, has_device: bool = Fa
     )
 
 
-def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
-    """``--model``, ``--detector``, ``--every`` and how to build them; see ``pose_and_detector``."""
-    parser.add_argument(
-        "--model", required=True, help="the pose model: a zoo name, an ONNX file or a bundle"
-    )
-    parser.add_argument(
-        "--detector",
-        metavar="MODEL",
-        help="finds the people for a top-down model; without it, all the picture is one person",
-    )
+def add_detector_options(parser: argparse.ArgumentParser, detector_help: str) -> None:
+    """``--detector`` and ``--detector-weights``; see ``detector_of``."""
+    parser.add_argument("--detector", metavar="MODEL|BUNDLE", help=detector_help)
     parser.add_argument(
         "--detector-weights",
         type=Path,
         metavar="FILE",
         help="safetensors or checkpoint for the zoo's --detector",
+    )
+
+
+def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
+    """``--model``, ``--detector``, ``--every`` and how to build them; see ``pose_and_detector``."""
+    parser.add_argument(
+        "--model", required=True, help="the pose model: a zoo name, an ONNX file or a bundle"
+    )
+    add_detector_options(
+        parser, "finds the people for a top-down model; without it, all the picture is one person"
     )
     add_bundle_options(parser)
     parser.add_argument(
@@ -143,11 +146,8 @@ def warn_of_seeded_weights(*bundles: "Bundle | None") -> None:
             )
 
 
-def pose_and_detector(arguments: argparse.Namespace) -> tuple["Bundle", "Bundle | None"]:
-    """The bundles that ``add_pipeline_options`` name, built where they are missing.
-
-    Raises UsageError where they do not belong together.
-    """
+def refuse_weights_without_detector(arguments: argparse.Namespace) -> None:
+    """Raises UsageError; to be asked before anything is built."""
     from edgepose.errors import UsageError
 
     if arguments.detector_weights and not arguments.detector:
@@ -155,12 +155,26 @@ def pose_and_detector(arguments: argparse.Namespace) -> tuple["Bundle", "Bundle 
             "--detector-weights are given without a detector",
             hint="Name it: `--detector rtmdet-nano`.",
         )
+
+
+def detector_of(arguments: argparse.Namespace, recipe: str | None = None) -> "Bundle | None":
+    """The bundle that ``add_detector_options`` name, for this host; None where they name none."""
+    if not arguments.detector:
+        return None
+    return bundle_for(arguments.detector, recipe=recipe, weights=arguments.detector_weights)
+
+
+def pose_and_detector(arguments: argparse.Namespace) -> tuple["Bundle", "Bundle | None"]:
+    """The bundles that ``add_pipeline_options`` name, built where they are missing.
+
+    Raises UsageError where they do not belong together.
+    """
+    from edgepose.errors import UsageError
+
+    refuse_weights_without_detector(arguments)
     recipe = recipe_of(arguments)
     pose = bundle_for(arguments.model, recipe=recipe, weights=arguments.weights)
-    detector = None
-    if arguments.detector:
-        weights = arguments.detector_weights
-        detector = bundle_for(arguments.detector, recipe=recipe, weights=weights)
+    detector = detector_of(arguments, recipe)
     task = pose.manifest.model.task
     if task not in ("top-down", "bottom-up"):
         raise UsageError(

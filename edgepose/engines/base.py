@@ -130,6 +130,10 @@ class TuningEngine(Protocol):
         """What ``compile`` would use now, ``board:…`` or ``proxy:…``; None without any records."""
         ...
 
+    def has_board_records(self, graph_hash: str, target: Target) -> bool:
+        """Whether ``compile`` would use records that were measured on a board."""
+        ...
+
     def tuned_on_board(self, model: str, target: Target) -> bool:
         """Whether there may be records of ``model`` from a board; its graph is not looked at."""
         ...

@@ -3,7 +3,6 @@
 import json
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -20,7 +19,7 @@ from edgepose.devices.inventory import add_device
 from edgepose.errors import ProofError, RuntimeMissingError, UsageError
 from edgepose.prove.golden_images import ONE_PERSON
 from tests.bench.under_way import runs
-from tests.devices.ssh_server import SSHD, SshServer
+from tests.devices.ssh_server import SshServer
 from tests.tiny_bundles import build_tiny, with_false_golden_outputs
 from tests.trained_model import EXAMPLES
 
@@ -28,21 +27,11 @@ pytestmark = pytest.mark.usefixtures("workplace")
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    if not Path(SSHD).is_file():
-        pytest.skip("OpenSSH's sshd is not installed")
-    server = SshServer(tmp_path_factory.mktemp("sshd"))
-    server.start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def loopback(server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def loopback(ssh_server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The device ``loopback`` with the Python of this one; its folder there."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    add_device(server.device(workdir=str(tmp_path / "there"), python=sys.executable))
+    add_device(ssh_server.device(workdir=str(tmp_path / "there"), python=sys.executable))
     return tmp_path / "there"
 
 

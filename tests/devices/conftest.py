@@ -1,6 +1,5 @@
 """Devices that are really there: this machine, an OpenSSH server and a phone on loopback."""
 
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from edgepose.devices.local import LocalTransport
 from edgepose.devices.ssh import SshTransport
 from edgepose.devices.transport import Transport
 from tests.devices.adb_phone import PlainPhone, plain_phone
-from tests.devices.ssh_server import SSHD, SshServer
+from tests.devices.ssh_server import SshServer
 from tests.emulation.phone_adb import ADB, AdbServer, running_adb_server
 
 
@@ -21,16 +20,6 @@ from tests.emulation.phone_adb import ADB, AdbServer, running_adb_server
 def deadline() -> Deadline:
     """Far enough for a slow machine."""
     return Deadline.after(60)
-
-
-@pytest.fixture(scope="session")
-def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    if not os.access(SSHD, os.X_OK):
-        pytest.skip("OpenSSH's sshd is not installed")
-    server = SshServer(tmp_path_factory.mktemp("sshd"))
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import shutil
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,12 @@ from edgepose.errors import LeaseError, ProofError, RunError, UnreachableError, 
 from edgepose.evaluate import on_device
 from edgepose.evaluate.on_device import DeviceSession, session_on_device
 from edgepose.places import user_cache
-from tests.devices.ssh_server import SSHD, SshServer
+from tests.devices.ssh_server import SshServer
 from tests.emulation.faulty_proxy import FaultyProxy
 from tests.own_cache import own_cache
 from tests.tiny_bundles import build_tiny, with_false_golden_outputs
 
 Inputs = dict[str, NDArray[np.float32]]
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    if not Path(SSHD).is_file():
-        pytest.skip("OpenSSH's sshd is not installed")
-    server = SshServer(tmp_path_factory.mktemp("sshd"))
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -101,9 +90,9 @@ def test_one_input_is_a_batch_too(tiny: Bundle) -> None:
 
 
 def test_through_a_real_sshd_the_outputs_are_those_of_the_host(
-    tiny: Bundle, server: SshServer, workplace: Path
+    tiny: Bundle, ssh_server: SshServer, workplace: Path
 ) -> None:
-    add_device(server.device(workdir=str(workplace / "there"), python=sys.executable))
+    add_device(ssh_server.device(workdir=str(workplace / "there"), python=sys.executable))
     device = "loopback"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(workplace))
@@ -113,13 +102,13 @@ def test_through_a_real_sshd_the_outputs_are_those_of_the_host(
 
 
 def test_a_link_that_breaks_in_a_batch_costs_that_batch_only(
-    tiny: Bundle, server: SshServer, workplace: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Bundle, ssh_server: SshServer, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(on_device, "_MOST_INPUTS", 4)
     monkeypatch.setenv("HOME", str(workplace))
     there = workplace / "there"
-    with FaultyProxy("127.0.0.1", server.port) as proxy:
-        add_device(server.device(port=proxy.port, workdir=str(there), python=sys.executable))
+    with FaultyProxy("127.0.0.1", ssh_server.port) as proxy:
+        add_device(ssh_server.device(port=proxy.port, workdir=str(there), python=sys.executable))
         with (
             pytest.raises(UnreachableError) as caught,
             session_on_device(tiny, "loopback") as session,

@@ -65,6 +65,9 @@ class TvmEngine:
         records = best_records(graph_hash, target.name)
         return records.key if records else None
 
+    def has_board_records(self, graph_hash: str, target: Target) -> bool:
+        return best_records(graph_hash, target.name, ("board",)) is not None
+
     def tuned_on_board(self, model: str, target: Target) -> bool:
         return tuned_on_board(model, target.name)
 
