@@ -165,7 +165,7 @@ def _compile(
         opset=prepared.graph.opset,
         inputs=prepared.graph.inputs,
         outputs=prepared.graph.outputs,
-        artifact=ArtifactInfo(artifact.files, dict(artifact.options)),
+        artifact=ArtifactInfo(artifact.files, dict(artifact.options), artifact.any_batch),
         golden=save_golden(cases, folder, "golden"),
         proof=_PENDING,
         files={},

@@ -37,10 +37,11 @@ class WeightsInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ArtifactInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The engine's files and load options."""
+    """The engine's files and load options; see ``engines.base.Artifact``."""
 
     files: tuple[str, ...]
     options: dict[str, Any]
+    any_batch: bool = False
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -98,6 +99,7 @@ class Bundle:
             options=manifest.artifact.options,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
+            any_batch=manifest.artifact.any_batch,
         )
         return usable_engine(manifest.recipe.engine).load(artifact, threads)
 

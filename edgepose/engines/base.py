@@ -50,7 +50,8 @@ class Tuning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Artifact:
     """What an engine produced: files in ``folder``, and what a runner must know to load them.
 
-    ``tuning`` is None for an engine that does not tune.
+    ``tuning`` is None for an engine that does not tune. ``any_batch``: a session takes any number
+    of images at once, whatever the first dimension of ``inputs`` says.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Artifact:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     tuning: Tuning | None = None
+    any_batch: bool = False
 
 
 class Session(Protocol):

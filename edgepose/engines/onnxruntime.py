@@ -6,6 +6,7 @@ from pathlib import Path
 from edgepose.engines.base import Artifact, Engine, Session, ToolStatus
 from edgepose.engines.loaded import BackendSession
 from edgepose.engines.packages import check_packages
+from edgepose.graph.batch import free_batch
 from edgepose.graph.spec import Graph
 from edgepose.recipes import Recipe
 from edgepose.runners.pack import RunnerProgram, python_runner
@@ -24,8 +25,13 @@ class OnnxruntimeEngine:
         return check_packages("onnxruntime", extra="onnxruntime")
 
     def compile(self, graph: Graph, target: Target, recipe: Recipe, into: Path) -> Artifact:
-        shutil.copyfile(graph.path, into / _FILE)
-        return Artifact(into, (_FILE,), dict(recipe.options), graph.inputs, graph.outputs)
+        any_batch = free_batch(graph, into / _FILE)
+        if not any_batch:
+            shutil.copyfile(graph.path, into / _FILE)
+        return Artifact(
+            *(into, (_FILE,), dict(recipe.options), graph.inputs, graph.outputs),
+            any_batch=any_batch,
+        )
 
     def runner(self, target: Target) -> RunnerProgram:
         return python_runner()

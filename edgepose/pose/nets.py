@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _PERSON = 0  # the class of persons in COCO's order, and the only one of a detector of persons
 _COUNTED = 0.2  # key points above it make the score of a person, in mmpose's COCO results
 _SURE = 0.1  # key points above it make the box of a person who was found without one
+# Of any number: from here on, time is won no more by sharing weights, and caches overflow.
+_AT_ONCE = 4
 _NO_BOXES = np.zeros((0, 4))
 _Result = TypeVar("_Result")
 
@@ -58,13 +60,20 @@ class Prepared:
 
 
 class _Net:
-    """``input_name`` and ``batch`` are the session's: it takes ``batch`` tensors at once."""
+    """``input_name`` and ``batch`` are the session's: it takes ``batch`` tensors at once; None is
+    any number.
+    """
 
     decoders: tuple[type, ...] = ()
     kind = ""
 
     def __init__(
-        self, spec: ModelSpec, session: Session, *, input_name: str = "input", batch: int = 1
+        self,
+        spec: ModelSpec,
+        session: Session,
+        *,
+        input_name: str = "input",
+        batch: int | None = 1,
     ) -> None:
         """Raises UsageError where the model is of another kind."""
         if spec.input is None or not isinstance(spec.decoder, self.decoders):
@@ -84,20 +93,23 @@ class _Net:
             bundle.manifest.model,
             session,
             input_name=tensor.name,
-            batch=tensor.shape[0],
+            batch=None if bundle.manifest.artifact.any_batch else tensor.shape[0],
             **options,
         )
 
     def run(self, tensors: NDArray[np.float32]) -> list[Floats]:
         """Outputs [N, …] of all ``tensors`` [N, 3, h, w], in the order of ``spec.outputs``."""
         found = []
-        for start in range(0, len(tensors), self._batch):
-            part = tensors[start : start + self._batch]
-            missing = self._batch - len(part)
+        step = self._batch or _AT_ONCE
+        for start in range(0, len(tensors), step):
+            part = tensors[start : start + step]
+            missing = step - len(part) if self._batch else 0
             if missing:
                 part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.float32)])
             found.append(self._session.run({self._input_name: part}))
         ordered = [ordered_outputs(self.spec, outputs) for outputs in found]
+        if len(ordered) == 1:
+            return [each[: len(tensors)] for each in ordered[0]]
         return [np.concatenate(each)[: len(tensors)] for each in zip(*ordered, strict=True)]
 
     def _in_stages(
@@ -138,7 +150,7 @@ class Detector(_Net):
         threshold: float | None = None,
         iou: float | None = None,
         input_name: str = "input",
-        batch: int = 1,
+        batch: int | None = 1,
     ) -> None:
         super().__init__(spec, session, input_name=input_name, batch=batch)
         assert isinstance(spec.decoder, RTMDetDecoder)
@@ -177,7 +189,7 @@ class TopDown(_Net):
         *,
         flip: bool = False,
         input_name: str = "input",
-        batch: int = 1,
+        batch: int | None = 1,
     ) -> None:
         super().__init__(spec, session, input_name=input_name, batch=batch)
         if self._input.fit not in CROPS:
@@ -254,7 +266,7 @@ class BottomUp(_Net):
         exact: bool = False,
         flip: bool = False,
         input_name: str = "input",
-        batch: int = 1,
+        batch: int | None = 1,
     ) -> None:
         super().__init__(spec, session, input_name=input_name, batch=batch)
         _require_known_grouping(spec)

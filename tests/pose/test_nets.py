@@ -145,17 +145,26 @@ def test_a_bottom_up_net_with_another_grouping_is_refused(changes: dict[str, Any
         BottomUp(spec, HostSession(spec, lambda _: []))
 
 
-@pytest.mark.parametrize("batch", [1, 2, 4])
-def test_persons_go_through_the_net_as_many_at_once_as_it_takes(batch: int) -> None:
+@pytest.mark.parametrize(("batch", "batches"), [(1, [1, 1, 1]), (2, [2, 2]), (4, [4]), (None, [3])])
+def test_persons_go_through_the_net_as_many_at_once_as_it_takes(
+    batch: int | None, batches: list[int]
+) -> None:
     net, session = toy(batch=batch)
     image = lights((100, 100), (200, 150), (320, 210))
     boxes = np.array([[80, 80, 130, 120], [180, 120, 220, 190], [300, 190, 350, 260]])
     people = net.estimate(image, boxes)
-    assert session.batches == [batch] * (-(-3 // batch))
+    assert session.batches == batches
     for person, place in zip(people, [(100, 100), (200, 150), (320, 210)], strict=True):
         np.testing.assert_allclose(person.points, [place], atol=2)
     for person, box in zip(people, boxes, strict=True):
         np.testing.assert_array_equal(person.box, box)
+
+
+def test_a_crowd_does_not_go_through_a_net_of_any_batch_all_at_once() -> None:
+    net, session = toy(batch=None)
+    assert len(net.estimate(lights(), np.tile([80, 80, 130, 120], (200, 1)))) == 200
+    assert sum(session.batches) == 200
+    assert max(session.batches) <= 8
 
 
 def test_no_boxes_are_no_people_and_the_net_does_not_run() -> None:

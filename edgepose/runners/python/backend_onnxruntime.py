@@ -8,6 +8,7 @@ from .failure import LOAD_FAILED, RUNTIME_MISSING, RunnerFailure
 
 _LEVELS = {"all": 99, "extended": 2, "basic": 1, "disabled": 0}
 _KERNEL = "_kernel_time"
+_BATCH = "batch"  # the free first dimension of a model that takes any number of images at once
 
 
 class OnnxruntimeBackend:
@@ -30,6 +31,7 @@ class OnnxruntimeBackend:
         self._onnxruntime = onnxruntime
         self._path = artifact["model.onnx"]
         self._threads = threads
+        self._batch = (inputs[0]["shape"] or [None])[0]  # None: any
         self._level = _LEVELS[options.get("graph_optimization", "all")]
         try:
             self._session = self._load(self._settings())
@@ -70,6 +72,8 @@ class OnnxruntimeBackend:
         settings.execution_mode = self._onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         settings.graph_optimization_level = self._onnxruntime.GraphOptimizationLevel(self._level)
         settings.log_severity_level = 3
+        if self._batch is not None:
+            settings.add_free_dimension_override_by_name(_BATCH, self._batch)
         return settings
 
     def _load(self, settings: Any) -> Any:
