@@ -1,10 +1,8 @@
 """``edgepose eval MODEL|BUNDLE --dataset D``: how right its key points are on annotated images."""
 
 import argparse
-import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from edgepose.cli.common import Commands, add_json, positive, print_fields, print_json, print_table
 from edgepose.cli.find_bundle import (
@@ -16,13 +14,13 @@ from edgepose.cli.find_bundle import (
     refuse_weights_without_detector,
     warn_of_seeded_weights,
 )
+from edgepose.cli.live_line import LiveLine
 
 if TYPE_CHECKING:
     from edgepose.evaluate.progress import Progress
     from edgepose.evaluate.record import Evaluation
 
 DATASETS = ("coco", "crowdpose", "mpii", "coco-wholebody", "ap10k")
-_EVERY_S = 10.0  # between lines where stderr is no terminal
 _BOXES = {
     "truth": "annotated boxes",
     "detections": "boxes from a file of detections",
@@ -92,8 +90,13 @@ def run(arguments: argparse.Namespace) -> int:
         threads=arguments.threads,
     )
     site = on_a_device(demand, arguments.device) if arguments.device else this_process(demand)
-    with _Line() as line:
-        found = evaluate(demand, site, None if arguments.quiet else line.show)
+    with LiveLine(quiet=arguments.quiet) as line:
+
+        def show(progress: "Progress") -> None:
+            ended = progress.done == progress.total
+            line.show(lambda: str(progress), progress.done / progress.total, always=ended)
+
+        found = evaluate(demand, site, show)
     if arguments.into:  # first: where it cannot be written, nothing is kept twice
         content = msgspec.json.format(msgspec.json.encode(found), indent=1)
         write_atomic(arguments.into, content + b"\n")
@@ -103,35 +106,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(found)
     return 0
-
-
-class _Line:
-    """Progress on stderr: one line that is written over on a terminal, else one now and then."""
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._last_s = -_EVERY_S
-        self._open = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """An error goes on a line of its own."""
-        if self._open:
-            print(file=sys.stderr)
-
-    def show(self, progress: "Progress") -> None:
-        last = progress.done == progress.total
-        now_s = time.monotonic()
-        if not last and now_s - self._last_s < (0.1 if self._terminal else _EVERY_S):
-            return
-        self._last_s = now_s
-        if self._terminal:
-            self._open = not last
-            print(f"\r\x1b[K{progress}", end="\n" if last else "", file=sys.stderr, flush=True)
-        else:
-            print(progress, file=sys.stderr, flush=True)
 
 
 def _print(found: "Evaluation") -> None:

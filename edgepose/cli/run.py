@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepose.cli.common import Commands, add_json, positive, print_json
 from edgepose.cli.find_bundle import add_pipeline_options, pose_and_detector
-from edgepose.cli.run_summary import Tally, print_summary, summarise
+from edgepose.cli.run_summary import Tally, print_summary, progress_text, summarise
 from edgepose.errors import UsageError
 
 if TYPE_CHECKING:
@@ -126,14 +126,17 @@ class _Job:
         count = min(filter(None, (self.source.count, arguments.limit)), default=None)
         with ExitStack() as at_end, interrupt_once() as interrupted:
             begun_s = time.perf_counter()
-            with LiveLine(count, quiet=arguments.quiet) as line:
+            with LiveLine(quiet=arguments.quiet) as line:
                 for picture in self._pictures():
                     if not self.tally.frames:
                         for sink in self.sinks:
                             at_end.callback(sink.close)
                     self._work(picture, points, style)
                     self.tally.wall_s = time.perf_counter() - begun_s
-                    line.show(self.tally)
+                    line.show(
+                        lambda: progress_text(self.tally, count),
+                        self.tally.frames / count if count else None,
+                    )
                     closed = self.window is not None and self.window.closed
                     if interrupted() or closed or self.tally.frames == arguments.limit:
                         break

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edgepose.frames.source import Source
     from edgepose.pose.pipeline import Frame
 
+_NAMED = 3  # stages in the line of progress, those that take most
 _ORDER = ("read", "preprocess", "detector", "network", "decode", "track", "draw", "save", "show")
 
 
@@ -49,6 +50,15 @@ class Tally:
     @property
     def fps(self) -> float:
         return self.frames / self.wall_s if self.wall_s else 0.0
+
+
+def progress_text(tally: Tally, count: int | None) -> str:
+    """Frames, frames per second, and the stages that take the largest shares."""
+    total_ms = sum(tally.stages_ms.values()) or 1.0
+    largest = sorted(tally.stages_ms.items(), key=lambda item: -item[1])[:_NAMED]
+    shares = ", ".join(f"{stage} {ms / total_ms:.0%}" for stage, ms in largest)
+    of = f"/{count}" if count else ""
+    return f"frame {tally.frames}{of}  {tally.fps:.1f} fps  ({shares})"
 
 
 def summarise(

@@ -49,9 +49,27 @@ def decode_picture(data: bytes, name: str) -> Image:
         raise problem from None
     if image is None or image.size == 0:
         raise problem
-    if raw is not None and raw.ndim == 3 and raw.shape[2] == 4 and raw.shape[:2] == image.shape[:2]:
-        return _on_white(image, raw)
+    if raw is not None and raw.ndim == 3 and raw.shape[2] == 4:
+        upright = _upright(raw, image)
+        if upright.shape[:2] == image.shape[:2]:
+            return _on_white(image, upright)
     return np.ascontiguousarray(image, np.uint8)
+
+
+def _upright(raw: NDArray[Any], image: Image) -> NDArray[Any]:
+    """``raw`` [h, w, 4] turned and mirrored as ``image`` was by its EXIF: until colours agree."""
+    bytes_of = raw if raw.dtype == np.uint8 else raw >> 8 if raw.dtype == np.uint16 else None
+    if bytes_of is None:  # halves and floats, of formats that turn nothing
+        return raw
+    for mirrored in (False, True):
+        for quarters in range(4):
+            turned, colours = (
+                np.rot90(pixels[:, ::-1] if mirrored else pixels, quarters)
+                for pixels in (raw, bytes_of[..., :3])
+            )
+            if np.array_equal(colours, image):
+                return turned
+    return raw
 
 
 def _on_white(image: Image, raw: NDArray[Any]) -> Image:
@@ -99,6 +117,7 @@ class Folder(Source):
         self._note("no pictures", [path.name for path in others])
 
     def __iter__(self) -> Iterator[FramePicture]:
+        read_any = False
         for path, number in zip(self._paths, _ids(self._paths), strict=True):
             try:
                 image = read_picture(path)
@@ -108,8 +127,14 @@ class Folder(Source):
             except OSError:
                 self._unreadable.append(path.name)
                 continue
+            read_any = True
             yield FramePicture(image, None, path.name, number)
         self.close()
+        if not read_any:
+            raise UsageError(
+                f"no picture in the folder {self.name} can be read: {'; '.join(self.notes)}",
+                hint="Copy them again, and check that they open in an image viewer.",
+            )
 
     def close(self) -> None:
         """Tell what was skipped so far."""

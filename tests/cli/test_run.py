@@ -198,7 +198,7 @@ def test_a_picture_is_not_written_over_by_way_of_its_folder(
     assert (tmp_path / "pics" / "a.png").read_bytes() == before
 
 
-def test_nothing_is_said_to_be_saved_of_no_picture(
+def test_a_folder_of_which_nothing_can_be_read_is_an_error_and_nothing_is_saved(
     edgepose: Edgepose, tiny: Bundle, tmp_path: Path
 ) -> None:
     (tmp_path / "pics").mkdir()
@@ -206,9 +206,12 @@ def test_nothing_is_said_to_be_saved_of_no_picture(
     data = (tmp_path / "pics" / "a.png").read_bytes()
     (tmp_path / "pics" / "a.png").write_bytes(data[:60])
     done = edgepose("run", "pics", "--model", tiny.folder, "--save", "out.json", "--json")
-    assert "note: skipped, damaged: a.png" in done.stderr
-    summary = json.loads(done.stdout)
-    assert (summary["frames"], summary["saved"]) == (0, [])
+    assert done.returncode == 2
+    assert (
+        "error: no picture in the folder pics can be read: skipped, damaged: a.png" in done.stderr
+    )
+    assert not (tmp_path / "out.json").exists()
+    assert done.stdout == ""
 
 
 def test_a_place_that_cannot_be_written_is_said_in_one_paragraph(

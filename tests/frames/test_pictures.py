@@ -1,7 +1,9 @@
 """Pictures of every kind become upright uint8 BGR."""
 
 import sys
+import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,6 +37,19 @@ def jpeg_with_orientation(path: Path, image: NDArray[np.uint8], orientation: int
     return path
 
 
+def png_with_orientation(path: Path, image: NDArray[Any], orientation: int) -> Path:
+    """A PNG with the smallest EXIF chunk that says how it is to be turned."""
+    _, encoded = cv2.imencode(".png", image)
+    content = encoded.tobytes()
+    entry = b"\x01\x12\x00\x03\x00\x00\x00\x01" + bytes([0, orientation, 0, 0])
+    exif = b"MM\x00*\x00\x00\x00\x08\x00\x01" + entry + b"\x00\x00\x00\x00"
+    checksum = zlib.crc32(b"eXIf" + exif).to_bytes(4, "big")
+    chunk = len(exif).to_bytes(4, "big") + b"eXIf" + exif + checksum
+    pixels = content.index(b"IDAT") - 4
+    path.write_bytes(content[:pixels] + chunk + content[pixels:])
+    return path
+
+
 def test_a_colour_picture_is_read_as_it_is(tmp_path: Path, picture: NDArray[np.uint8]) -> None:
     assert np.array_equal(read_picture(save(tmp_path / "a.png", picture)), picture)
 
@@ -63,6 +78,20 @@ def test_what_is_transparent_is_white(
     read = read_picture(save(tmp_path / "a.png", with_alpha))
     assert (read[:10] == 255).all()
     assert np.array_equal(read[10:], picture[10:])
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_what_is_transparent_in_a_turned_picture_is_white(
+    tmp_path: Path, picture: NDArray[np.uint8], kind: type, orientation: int, turns: int
+) -> None:
+    alpha = np.full((*picture.shape[:2], 1), np.iinfo(kind).max, kind)
+    alpha[:10, :3] = 0
+    pixels = np.concatenate([picture.astype(kind) * (np.iinfo(kind).max // 255), alpha], axis=2)
+    path = png_with_orientation(tmp_path / "a.png", pixels, orientation)
+    wanted = picture.copy()
+    wanted[:10, :3] = 255
+    np.testing.assert_array_equal(read_picture(path), np.rot90(wanted, turns))
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
