@@ -167,7 +167,8 @@ def verify(bundle: Bundle) -> Proof:
 
     plan = make_plan(manifest, "prove", "verify", {name: at(name) for name in manifest.files})
     way = way_to_prove(folder / manifest.runner, load_target(manifest.target), manifest.recipe)
-    return judge_bundle(bundle, outputs_on_host(plan, way.command), where=way.where)
+    outputs = outputs_on_host(plan, way.command, manifest.recipe.precision)
+    return judge_bundle(bundle, outputs, where=way.where)
 
 
 def judge_bundle(bundle: Bundle, outputs: Any, *, where: str) -> Proof:
@@ -198,7 +199,7 @@ def make_plan(
     the hashes of files, by their paths there, that are for this run alone.
     """
     made_there = {name: path for name, path in paths.items() if name not in manifest.files}
-    # Half precision is known to give NaN now and then only.
+    # Half precision is known to give NaN now and then only; bf16 has the range of FP32.
     repeats = 2 if mode == "prove" and manifest.recipe.precision == "fp16" else 1
     settings = {"threads": 1, "cpus": None, "repeats": repeats, **settings}
     gate = manifest.recipe.gates.tensor

@@ -41,7 +41,7 @@ class Recipe(_Data, frozen=True, kw_only=True):
 
     title: str
     engine: Literal["onnxruntime", "ncnn", "tvm", "tensorrt", "tflite", "openvino"]
-    precision: Literal["fp32", "fp16", "int8"]
+    precision: Literal["fp32", "bf16", "fp16", "int8"]
     gates: Gates
     max_opset: int = 17
     options: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -53,6 +53,16 @@ class Recipe(_Data, frozen=True, kw_only=True):
     def on_gpu(self) -> bool:
         """Whether its kernels are CUDA's, which the device itself must compile."""
         return self.options.get("device") == "cuda"
+
+
+def fallback(precision: str, computed_in: str | None) -> str:
+    """That a runtime computed in another than a recipe's ``precision``, as half a sentence.
+
+    Empty where it did not, and where it does not say (None).
+    """
+    if computed_in in (None, precision):
+        return ""
+    return f"the runtime was told to compute in {precision} and computed in {computed_in}"
 
 
 def list_recipes() -> list[str]:

@@ -4,7 +4,7 @@ import pytest
 
 from edgepose.errors import ConfigError, UsageError
 from edgepose.places import shipped
-from edgepose.recipes import Recipe, list_recipes, load_recipe, recipe_for
+from edgepose.recipes import Recipe, fallback, list_recipes, load_recipe, recipe_for
 from edgepose.targets import load_target
 
 SHIPPED = sorted(path.stem for path in shipped("recipes").glob("*.toml"))
@@ -26,9 +26,11 @@ def test_every_shipped_recipe_is_named_after_its_engine_and_precision(recipe: Re
 
 def test_no_shipped_recipe_lets_another_model_pass(recipe: Recipe) -> None:
     gates = recipe.gates
-    assert gates.tensor.max_relative_error < 0.2
+    # Eight significant bits are eight times coarser than eleven; swapped channels still fail.
+    is_coarse = recipe.precision == "bf16"
+    assert gates.tensor.max_relative_error < (0.4 if is_coarse else 0.2)
     assert gates.tensor.mean_relative_error < 0.5
-    assert gates.tensor.min_cosine >= 0.999
+    assert gates.tensor.min_cosine >= (0.997 if is_coarse else 0.999)
     assert gates.keypoint.max_mean_drift_px <= gates.keypoint.max_drift_px
     assert 0.95 < gates.keypoint.min_oks <= 1
 
@@ -39,6 +41,11 @@ def test_single_precision_has_tighter_gates_than_half_precision() -> None:
     assert single.tensor.min_cosine > half.tensor.min_cosine
     assert single.keypoint.max_drift_px < half.keypoint.max_drift_px
     assert single.keypoint.min_oks > half.keypoint.min_oks
+
+
+def test_a_fallback_is_told_only_where_the_runtime_says_so() -> None:
+    assert fallback("bf16", "fp32").endswith("compute in bf16 and computed in fp32")
+    assert fallback("bf16", "bf16") == fallback("fp16", None) == ""
 
 
 def test_a_single_precision_recipe_of_ncnn_switches_every_half_off() -> None:

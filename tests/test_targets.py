@@ -165,6 +165,12 @@ def test_a_shipped_target_that_allows_tvm_names_its_cpu_for_the_compiler(target:
     assert named == allows
 
 
+def test_bf16_is_not_offered_where_the_cpu_is_known_to_lack_it() -> None:
+    assert {"openvino-fp32", "openvino-bf16"} <= set(load_target("host").recipes.allowed)
+    allowed = load_target("i7-11700").recipes.allowed
+    assert "openvino-fp32" in allowed and "openvino-bf16" not in allowed
+
+
 def test_phones_do_not_get_libraries_for_glibc(target: Target) -> None:
     if target.kind == "phone":
         assert all(recipe_for(target, name).engine != "tvm" for name in target.recipes.allowed)

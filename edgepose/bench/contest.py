@@ -22,7 +22,8 @@ MIN_BLOCKS = 3  # with two, the t-interval is twelve standard errors wide on eit
 class Contestant(msgspec.Struct, frozen=True, kw_only=True):
     """A bundle, proven on the device; ``toolchain`` are the versions that made it.
 
-    ``tuning`` is None for an engine that does not tune.
+    ``tuning`` is None for an engine that does not tune. ``computed_in`` is the precision that the
+    runtime there says, None where it does not.
     """
 
     model: str
@@ -34,6 +35,7 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
     runtime_versions: dict[str, str]
     proof: Proof
     tuning: Tuning | None = None
+    computed_in: str | None = None
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):

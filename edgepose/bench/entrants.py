@@ -8,6 +8,7 @@ from edgepose.bench.place import Place, settle
 from edgepose.bench.runs import Proven, Session, prove_there
 from edgepose.bundle import Bundle
 from edgepose.errors import EdgePoseError, ProofError, RunError, RuntimeMissingError
+from edgepose.recipes import fallback
 
 Misfit = Callable[[Bundle, EdgePoseError], None]
 
@@ -43,6 +44,12 @@ def prove_all(
                     f"{bundle.name} is not proven on {place.device.name}: "
                     f"{'; '.join(proven.proof.failures)}",
                     hint="What gives other outputs is not timed. Use a recipe of higher precision.",
+                )
+            other = fallback(bundle.manifest.recipe.precision, proven.computed_in)
+            if other:
+                raise RunError(
+                    f"fallback: on {place.device.name} {other}",
+                    hint=f"That is not {bundle.manifest.recipe.name}: choose a recipe for its CPU.",
                 )
             yield Entrant(index, place, proven)
         except (ProofError, RunError, RuntimeMissingError) as error:
@@ -83,4 +90,5 @@ def contestant(one: Entrant) -> Contestant:
         runtime_versions=one.proven.header["versions"],
         proof=one.proven.proof,
         tuning=manifest.tuning,
+        computed_in=one.proven.computed_in,
     )

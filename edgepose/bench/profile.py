@@ -29,7 +29,7 @@ _LIMIT_S = 1800.0
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):
-    """``ns``: its latency in every pass."""
+    """``ns``: its latency in every pass, or the mean of all, where the runtime tells no more."""
 
     name: str
     type: str

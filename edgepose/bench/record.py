@@ -64,7 +64,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     ``facts_before`` and ``facts_after`` are what the device said of itself around the runs (see
     ``validity`` for the keys that are judged); ``cpus`` the cores the runs were pinned to, empty
     for any. Where ``emulated``, no time in the record is the latency of a device. ``tuning`` is the
-    bundle's.
+    bundle's. ``precision`` is the recipe's, ``computed_in`` what the runtime says it was on this
+    device, None where it does not.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -88,6 +89,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     tuning: Tuning | None = None
     profile: str
     effort: Effort
+    computed_in: str | None = None
     facts_before: dict[str, Any]
     facts_after: dict[str, Any]
     runtime_versions: dict[str, str]

@@ -72,6 +72,12 @@ class Proven:
     startup_s: float
 
     @property
+    def computed_in(self) -> str | None:
+        """The precision, as the runtime there says; None where it does not."""
+        found: str | None = self.header.get("computed_in")
+        return found
+
+    @property
     def latency_ms(self) -> float:
         return median(self.estimates_ms)
 

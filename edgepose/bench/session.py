@@ -19,6 +19,7 @@ from edgepose.config import pick
 from edgepose.devices.facts import DeviceFacts
 from edgepose.devices.inventory import find_device
 from edgepose.provenance import git_commit
+from edgepose.recipes import fallback
 
 _log = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ def _record(
         facts_before=facts[0],
         facts_after=facts[1],
         cpus=cpus,
+        fallback=fallback(manifest.recipe.precision, proven.computed_in),
     )
     return Record(
         record_id=pending.session_id,
@@ -116,6 +118,7 @@ def _record(
         recipe=manifest.recipe.name,
         engine=manifest.recipe.engine,
         precision=manifest.recipe.precision,
+        computed_in=proven.computed_in,
         tuning=manifest.tuning,
         bundle_id=manifest.bundle_id,
         device=place.device.name,

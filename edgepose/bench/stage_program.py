@@ -64,6 +64,7 @@ class _BundleHere(Bundle):
             manifest.artifact.options,
             manifest.inputs,
             manifest.outputs,
+            any_batch=manifest.artifact.any_batch,
         )
         return find_engine(manifest.recipe.engine).load(artifact, threads)
 

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from edgepose.errors import UsageError
 from edgepose.files import write_atomic
 from edgepose.pose.preprocess import read_image
 from edgepose.prove.golden_images import ONE_PERSON, TWO_PERSONS
+from edgepose.recipes import fallback
 from edgepose.runners.pack import PYTHON_RUNNER
 
 DEFAULT_FRAMES = 50
@@ -115,7 +116,7 @@ def _way(bundles: Collection[Bundle], device: Device) -> Way:
         raise UsageError(
             f"pose net and detector have runners of two kinds, which {device.name} cannot time "
             "together",
-            hint="Build both with ncnn or tvm, or both with onnxruntime.",
+            hint="Build both with ncnn or tvm, or both with onnxruntime or openvino.",
         )
     return "native"
 
@@ -123,6 +124,14 @@ def _way(bundles: Collection[Bundle], device: Device) -> Way:
 def _shipped(pose: Bundle, detector: Bundle | None) -> Path:
     is_single = pose.manifest.model.task == "top-down" and not detector
     return ONE_PERSON if is_single else TWO_PERSONS
+
+
+def _fallbacks(places: Mapping[str, Place], proven: Mapping[str, Proven]) -> Iterator[str]:
+    for part, place in places.items():
+        manifest = place.bundle.manifest
+        other = fallback(manifest.recipe.precision, proven[part].computed_in)
+        if other:
+            yield f"fallback: {manifest.model.name}: {other}"
 
 
 def _budget(
@@ -162,5 +171,5 @@ def _budget(
         processes=timed.processes,
         stages=stages,
         total=total,
-        notes=notes_on(timed.processes, untrained),
+        notes=(*_fallbacks(places, proven), *notes_on(timed.processes, untrained)),
     )

@@ -32,9 +32,14 @@ def judge(
     facts_before: Mapping[str, Any],
     facts_after: Mapping[str, Any],
     cpus: Sequence[int] = (),
+    fallback: str = "",
 ) -> Verdict:
-    """The verdict on one measurement; ``cpus`` are the measured cores, empty for all."""
+    """The verdict on one measurement; ``cpus`` are the measured cores, empty for all.
+
+    ``fallback`` says that something else than the recipe was measured (``recipes.fallback``).
+    """
     reasons = [
+        *([f"fallback: {fallback}"] if fallback else []),
         *(_missing_samples(effort, runs) if proof.passed else _proof_reasons(proof)),
         *_reboot(facts_before, facts_after),
         *_changed_knobs(facts_before, facts_after),

@@ -28,7 +28,7 @@ def add_bundle_options(parser: argparse.ArgumentParser, *, has_device: bool = Fa
     how.add_argument(
         "--engine",
         metavar="NAME",
-        help="take the target's recipe for this engine: onnxruntime, ncnn or tvm",
+        help="take the target's recipe for this engine: onnxruntime, openvino, ncnn or tvm",
     )
     parser.add_argument(
         "--weights",

@@ -100,7 +100,8 @@ def _run_layers(arguments: argparse.Namespace) -> int:
         print_json(found)
         return 0
     _print_layers(found, arguments.top)
-    print(f"\nall {len(found.layers)} layers, every pass: {path}")
+    what = "every pass" if _has_passes(found) else "means of all passes"
+    print(f"\nall {len(found.layers)} layers, {what}: {path}")
     return 0
 
 
@@ -133,7 +134,8 @@ def _print_layers(found: "LayerProfile", count: int) -> None:
     total_ms = found.total_ms or 1.0
     if found.emulated:
         print("EMULATED: neither times nor shares say anything about a device\n")
-    ms = "emulated ms" if found.emulated else "median ms"
+    figure = "median" if _has_passes(found) else "mean"
+    ms = "emulated ms" if found.emulated else f"{figure} ms"
     rows = [
         [layer.name, layer.type, f"{layer.median_ms:.3f}", f"{layer.median_ms / total_ms:.1%}"]
         for layer in slowest(found, count)
@@ -145,4 +147,9 @@ def _print_layers(found: "LayerProfile", count: int) -> None:
         for kind, number, sum_ms in by_type(found)
     ]
     totals.append(["all", str(len(found.layers)), f"{found.total_ms:.3f}", "100.0%"])
-    print_table(["type", "layers", ms.replace("median", "sum of medians,"), "share"], totals)
+    print_table(["type", "layers", ms.replace(figure, f"sum of {figure}s,"), "share"], totals)
+
+
+def _has_passes(found: "LayerProfile") -> bool:
+    """Whether the runtime tells the passes one by one, and not their mean alone."""
+    return any(len(layer.ns) > 1 for layer in found.layers)

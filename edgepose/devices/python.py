@@ -18,8 +18,10 @@ from edgepose.targets import Target
 # Where the name to import is not the name of the package.
 _MODULES = {"onnxruntime-gpu": "onnxruntime", "apache-tvm": "tvm"}
 
+# OpenVINO's telemetry would report the import to its makers (see backend_openvino).
 _IMPORT = """
 import importlib, json, sys
+sys.modules["openvino_telemetry"] = None
 answer = {}
 for name in sys.argv[1:]:
     try:

@@ -6,7 +6,12 @@ from typing import cast
 from edgepose.engines.base import Engine
 from edgepose.errors import ToolchainError
 
-_MODULES = {"onnxruntime": "onnxruntime", "ncnn": "ncnn", "tvm": "tvm.engine"}
+_MODULES = {
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "ncnn": "ncnn",
+    "tvm": "tvm.engine",
+}
 ENGINES = tuple(_MODULES)
 
 

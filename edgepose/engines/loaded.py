@@ -1,6 +1,7 @@
 """A Session around one of the Python runner's backends: host and device load the same way."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,11 @@ class BackendSession:
         except RunnerFailure as failure:
             raise RunError(str(failure)) from None
         self._shapes = {tensor["name"]: tensor["shape"] for tensor in inputs}
+
+    @cached_property
+    def computed_in(self) -> str | None:
+        """The precision, as the runtime says; None where it does not."""
+        return getattr(self._backend, "computed_in", None)
 
     def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
         """One inference. Raises RunError where it fails, or names or shapes are not the model's."""

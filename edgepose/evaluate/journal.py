@@ -16,11 +16,12 @@ _log = logging.getLogger(__name__)
 
 
 class Found(msgspec.Struct, frozen=True, array_like=True):
-    """One line: the results in an image file with this hash."""
+    """One line: the results in an image file with this hash, and the precision they came of."""
 
     image_id: int
     image_sha256: str
     results: list[Result]
+    computed_in: str | None = None
 
 
 class Journal:

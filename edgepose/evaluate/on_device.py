@@ -62,6 +62,11 @@ class DeviceSession:
         """Of the runtime there, and what it stands on."""
         return dict(self._proven.header["versions"])
 
+    @property
+    def computed_in(self) -> str | None:
+        """The precision, as the runtime there says; None where it does not."""
+        return self._proven.computed_in
+
     def run(self, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
         """One inference, and a whole trip for it: see ``run_many``."""
         return self.run_many([inputs])[0]

@@ -17,11 +17,12 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """How right a bundle's key points are on a data set.
 
     ``scores`` are metrics, 0..1, by group; ``metric`` and ``value`` are the one to quote.
-    ``device`` is None where the bundle ran in this process; ``threads`` None is the device's own
-    choice. ``boxes`` says where a top-down net's
-    came from: ``truth``, ``detections`` (a file of ``boxes_sha256``), ``detector`` (the bundle
-    ``detector``), or ``none``. ``images_sha256`` is of the names and hashes of all image files
-    that were read; ``images`` counts those evaluated, ``partial`` tells that the file has more.
+    ``precision`` is the recipe's, ``computed_in`` what the runtime said that it was, None where it
+    did not. ``device`` is None where the bundle ran in this process; ``threads`` None is the
+    device's own choice. ``boxes`` says where a top-down net's came from: ``truth``, ``detections``
+    (a file of ``boxes_sha256``), ``detector`` (the bundle ``detector``), or ``none``.
+    ``images_sha256`` is of the names and hashes of all image files that were read; ``images``
+    counts those evaluated, ``partial`` tells that the file has more.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -35,6 +36,7 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     recipe: str
     engine: str
     precision: str
+    computed_in: str | None = None
     trained: bool
     device: str | None
     emulated: bool

@@ -1,6 +1,6 @@
 """One evaluation from files to record: resume, predict, score."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ from edgepose.provenance import git_commit
 
 # What a net finds may depend on them; the scores, on the evaluator too.
 _STANDS_ON = ("numpy", "opencv-python-headless")
-_RUNTIMES = ("onnxruntime", "ncnn")
+_RUNTIMES = ("onnxruntime", "openvino", "ncnn")
 _EVALUATOR = "faster-coco-eval"
 
 
@@ -106,8 +106,9 @@ def _find(
 
     with site.session() as session:
         predictor = _predictor(demand, work.truth.dataset, session)
+        computed_in = getattr(session, "computed_in", None)
         for index, results in enumerate(predictor.predict(pictures())):
-            line = Found(left[index].image_id, hashes[index], results)
+            line = Found(left[index].image_id, hashes[index], results, computed_in)
             journal.add(line)
             found[line.image_id] = line
             told.one_more()
@@ -188,6 +189,7 @@ def _record(demand: Demand, work: Work, site: Site, found: dict[int, Found]) -> 
         recipe=manifest.recipe.name,
         engine=manifest.recipe.engine,
         precision=manifest.recipe.precision,
+        computed_in=_common(each.computed_in for each in found.values()),
         trained=manifest.weights.trained,
         device=site.device,
         emulated=site.emulated,
@@ -210,6 +212,12 @@ def _record(demand: Demand, work: Work, site: Site, found: dict[int, Found]) -> 
         # Another device's runtime is not this host's.
         versions=_versions(_EVALUATOR, *_STANDS_ON, *(() if site.device else _RUNTIMES)),
     )
+
+
+def _common(values: Iterable[str | None]) -> str | None:
+    """What they all are; None where they differ."""
+    different = set(values)
+    return different.pop() if len(different) == 1 else None
 
 
 def _versions(*packages: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgepose.errors import BuildError, RunError, ToolchainError
 from edgepose.prove.emulation import emulate_dynamic, find_emulator
-from edgepose.recipes import Recipe
+from edgepose.recipes import Recipe, fallback
 from edgepose.runners.pack import PYTHON_RUNNER, python_runner
 from edgepose.runners.plan import Plan
 from edgepose.runners.result import RunResult, read_result
@@ -75,13 +75,17 @@ def way_to_prove(runner: Path, target: Target, recipe: Recipe) -> WayToProve:
 
 
 def outputs_on_host(
-    plan: Plan, command: tuple[str, ...] = ()
+    plan: Plan, command: tuple[str, ...] = (), precision: str | None = None
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
     """Execute ``plan`` (mode ``prove``, paths of this host); outputs by case and tensor.
 
-    Raises BuildError where the runtime crashes, and the runner's own error otherwise.
+    Warns where the runtime falls back from ``precision``. Raises BuildError where it crashes, and
+    the runner's own error otherwise.
     """
     with _executed(plan, command) as (result, folder):
+        other = precision and fallback(precision, result.one("header").get("computed_in"))
+        if other:
+            _log.warning("%s, so its error does not show here; the proof on the device will", other)
         outputs: dict[str, dict[str, NDArray[np.float32]]] = {}
         for line in result.all("proof"):
             outputs.setdefault(line["case"], {})[line["output"]] = np.load(folder / line["file"])

@@ -17,7 +17,7 @@ from edgepose.report.tables import (
     NOT_AVAILABLE,
     decimals_for,
     proof_text,
-    recipe_text,
+    tuned_text,
 )
 
 _MEDIAN = "median ± 95 % (ms)"
@@ -144,7 +144,7 @@ def _place(found: Race, recipe: str) -> str:
 
 
 def _recipe(one: Contestant) -> str:
-    return recipe_text(one.recipe, one.tuning.tuned if one.tuning else None)
+    return one.recipe + tuned_text(one.tuning.tuned if one.tuning else None)
 
 
 def _proofs(contest: Contest) -> list[str]:

@@ -17,6 +17,7 @@ from tabulate import tabulate
 from edgepose.bench.record import Record, RunSamples
 from edgepose.evaluate.record import Evaluation
 from edgepose.prove.proof import Proof
+from edgepose.recipes import fallback
 
 Format = Literal["text", "md", "csv", "json"]
 
@@ -39,6 +40,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One record in a table. Latencies are in ms, all None where ``emulated``.
 
     A percentile is None where there are too few samples for it; ``n`` reads processes × runs.
+    ``precision`` is the recipe's, ``computed_in`` the device's where its runtime says it.
     ``tuned`` is ``no``, ``proxy`` or ``board``, None for an engine that does not tune. ``accuracy``
     quotes the bundle's latest evaluation on each whole data set, or else on a part of it; None
     where there is none.
@@ -47,6 +49,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     record_id: str
     model: str
     recipe: str
+    precision: str
+    computed_in: str | None
     tuned: str | None
     threads: int
     device: str
@@ -97,6 +101,8 @@ def _row(record: Record, evaluations: Mapping[str, Evaluation]) -> Row:
         record_id=record.record_id,
         model=record.model,
         recipe=record.recipe,
+        precision=record.precision,
+        computed_in=record.computed_in,
         tuned=record.tuning.tuned if record.tuning else None,
         threads=record.threads,
         device=record.device,
@@ -117,7 +123,8 @@ def _row(record: Record, evaluations: Mapping[str, Evaluation]) -> Row:
 def accuracy_text(evaluation: Evaluation) -> str:
     """``AP 0.840 (coco, annotated boxes)``: what the figure is of, and how it was found.
 
-    A flip test, a device and a part of the data set are named where there is one.
+    A flip test, a device, another precision than the recipe's and a part of the data set are named
+    where there is one.
     """
     value = NOT_AVAILABLE if evaluation.value is None else f"{evaluation.value:.3f}"
     about = [evaluation.dataset]
@@ -129,6 +136,8 @@ def accuracy_text(evaluation: Evaluation) -> str:
         about.append(f"on {evaluation.device}")
     if evaluation.partial:
         about.append(f"{evaluation.images} images only")
+    if fallback(evaluation.precision, evaluation.computed_in):
+        about.append(f"computed in {evaluation.computed_in}")
     if not evaluation.trained:
         about.append("UNTRAINED")
     return f"{evaluation.metric} {value} ({', '.join(about)})"
@@ -146,9 +155,16 @@ def proof_text(proof: Proof) -> str:
     return NOT_AVAILABLE if worst is None else f"tensor {worst:.0e}"
 
 
-def recipe_text(recipe: str, tuned: str | None) -> str:
-    """The recipe, and that its artifact was not tuned on the board."""
-    return f"{recipe}{_TUNED[tuned]}" if tuned else recipe
+def recipe_text(row: Row) -> str:
+    """The recipe, that the device computed in another precision, or its artifact was not tuned."""
+    other = fallback(row.precision, row.computed_in)
+    computed = f" (computed in {row.computed_in})" if other else ""
+    return f"{row.recipe}{computed}{tuned_text(row.tuned)}"
+
+
+def tuned_text(tuned: str | None) -> str:
+    """To stand behind a recipe: that its artifact was not tuned on the board."""
+    return _TUNED[tuned] if tuned else ""
 
 
 def verdict_text(record: Record) -> str:
@@ -176,7 +192,7 @@ def _count(runs: Sequence[RunSamples]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    head = (row.model, recipe_text(row.recipe, row.tuned), str(row.threads), row.device)
+    head = (row.model, recipe_text(row), str(row.threads), row.device)
     return (*head, *_latency_cells(row), row.n, row.proof, row.verdict)
 
 

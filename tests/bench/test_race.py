@@ -37,8 +37,8 @@ def strict_recipe() -> None:
     assert gate in shipped
     Path("recipes/strict.toml").write_text(shipped.replace(gate, "max_relative_error = 1e-12"))
     host = (ROOT / "targets" / "host.toml").read_text()
-    assert 'allowed = ["' in host
-    Path("targets/host.toml").write_text(host.replace('allowed = ["', 'allowed = ["strict", "'))
+    assert "allowed = [" in host
+    Path("targets/host.toml").write_text(host.replace("allowed = [", 'allowed = ["strict", '))
 
 
 def stored_verdict() -> RaceVerdict | None:

@@ -4,15 +4,18 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from edgepose import bench
+from edgepose import bench, compare
 from edgepose.bench.plan import PAPER, TRUST, Effort
 from edgepose.bench.record import Record
 from edgepose.bench.statistics import summarise
 from edgepose.bench.store import RecordStore
-from edgepose.bundle import Bundle
-from edgepose.errors import LeaseError, UsageError
+from edgepose.bundle import Bundle, load_bundle, seal
+from edgepose.errors import LeaseError, RunError, UsageError
+from edgepose.recipes import load_recipe
+from edgepose.report.tables import rows
 from edgepose.runners.pack import PYTHON_RUNNER
 from tests.bench.under_way import pending, runner_of, runs, wait_for
 from tests.tiny_bundles import build_tiny, with_false_golden_outputs
@@ -27,7 +30,8 @@ def only_foreign_load(record: Record) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "engine"), [("onnxruntime-fp32", "onnxruntime"), ("ncnn-fp32", "ncnn")]
+    ("recipe", "engine"),
+    [("onnxruntime-fp32", "onnxruntime"), ("openvino-fp32", "openvino"), ("ncnn-fp32", "ncnn")],
 )
 def test_a_record_of_the_paper_profile_is_whole_and_stored(
     tmp_path: Path, recipe: str, engine: str
@@ -44,6 +48,7 @@ def test_a_record_of_the_paper_profile_is_whole_and_stored(
     assert record.summary == summarise([run.samples_ns])
     assert (record.model, record.target, record.device) == ("tiny", "host", "local")
     assert (record.recipe, record.engine, record.precision) == (recipe, engine, "fp32")
+    assert record.computed_in == ("fp32" if engine == "openvino" else None)
     assert record.bundle_id == bundle.manifest.bundle_id
     around = {"numpy", "python"} if bundle.manifest.runner == PYTHON_RUNNER else set()
     assert record.runtime_versions.keys() == {engine, *around}
@@ -55,6 +60,34 @@ def test_a_record_of_the_paper_profile_is_whole_and_stored(
     assert not record.emulated
     assert record.verdict.valid or only_foreign_load(record)
     assert RecordStore().get(record.record_id) == record
+
+
+def test_a_runtime_that_falls_back_to_another_precision_is_refused_and_says_which(
+    tmp_path: Path,
+) -> None:
+    record = bench(told_to_be_bf16(tmp_path), profile="paper")
+    assert (record.precision, record.computed_in) == ("bf16", "fp32")
+    assert record.proof.passed and record.summary
+    assert not record.verdict.valid
+    assert record.verdict.reasons[0] == (
+        "fallback: the runtime was told to compute in bf16 and computed in fp32"
+    )
+    assert rows([record])[0].verdict.startswith("REFUSED: fallback")
+
+
+def test_a_fallback_takes_no_part_in_a_comparison(tmp_path: Path) -> None:
+    bundle = told_to_be_bf16(tmp_path)
+    with pytest.raises(RunError, match=r"fallback: on local .* in bf16 and computed in fp32"):
+        compare(bundle, bundle, budget_s=6.0)
+
+
+def told_to_be_bf16(folder: Path) -> Bundle:
+    """What a CPU without bf16 makes of such a bundle: it computes in FP32 and says so."""
+    bundle = build_tiny(folder / "model", recipe="openvino-fp32")
+    seal(
+        bundle.folder, msgspec.structs.replace(bundle.manifest, recipe=load_recipe("openvino-bf16"))
+    )
+    return load_bundle(bundle.folder)
 
 
 def test_nothing_of_a_measurement_stays_on_the_device_but_the_cache(tiny: Bundle) -> None:

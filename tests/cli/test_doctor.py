@@ -15,7 +15,7 @@ with contextlib.redirect_stdout(io.StringIO()):
 print(*sys.modules)
 sys.exit(code)
 """
-HEAVY = {"torch", "onnx", "onnxruntime", "ncnn", "pnnx", "tvm", "cv2", "paramiko"}
+HEAVY = {"torch", "onnx", "onnxruntime", "openvino", "ncnn", "pnnx", "tvm", "cv2", "paramiko"}
 MOST_S = 1.0
 
 

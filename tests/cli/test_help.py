@@ -22,7 +22,7 @@ COMMANDS = (
     *("run", "eval", "serve"),
 )
 DEVICE_ACTIONS = ("add", "list", "show", "remove", "trust", "doctor", "setup")
-_HEAVY = {"torch", "numpy", "cv2", "paramiko", "onnx", "onnxruntime", "ncnn"}
+_HEAVY = {"torch", "numpy", "cv2", "paramiko", "onnx", "onnxruntime", "openvino", "ncnn"}
 
 
 def loaded_by(*words: str) -> set[str]:

@@ -292,7 +292,7 @@ def test_a_window_needs_another_opencv_and_that_is_said(
         (["in.png", "--model", "TINY", "--save", "in.png"], "is what is read"),
         (["in.png", "--model", "TINY", "--save", "out.mp4"], "is a video, and in.png is not"),
         (["in.png", "--model", "TINY", "--detector", "TINY"], "is no detector"),
-        (["in.png", "--model", "TINY", "--engine", "openvino"], "no recipe for the engine"),
+        (["in.png", "--model", "TINY", "--engine", "tflite"], "no recipe for the engine"),
         (["in.png", "--model", "TINY", "--recipe", "ncnn-fp32"], "made by onnxruntime-fp32"),
         (["in.png", "--model", "TINY", "--weights", "w.pth"], "--weights does not apply"),
         (["in.png", "--model", "TINY", "--detector-weights", "w.pth"], "without a detector"),

@@ -15,7 +15,7 @@ from edgepose.devices.connect import workdir_of
 from edgepose.devices.device import LOCAL
 from edgepose.devices.doctor import examine
 from edgepose.devices.facts import PythonFacts, parse_facts
-from edgepose.devices.python import python_command, split_requirement
+from edgepose.devices.python import python_command, split_requirement, try_imports
 from edgepose.devices.setup import setup_device
 from edgepose.devices.setup_pipeline import pipeline_requirements
 from edgepose.devices.ssh import SshTransport
@@ -179,9 +179,21 @@ def test_a_device_without_python_is_told_how_to_get_it(board, wheels):
     assert by_name(examine(device))["python"].verdict == "CRITICAL"
 
 
+def test_no_import_that_is_tried_reports_itself_to_the_makers(board, tmp_path, deadline):
+    package = tmp_path / "telemetry" / "openvino_telemetry"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('it was imported')")
+    (package.parent / "wants_it.py").write_text(
+        "try: import openvino_telemetry\nexcept ImportError: __version__ = 'without'\n"
+    )
+    python = ["env", f"PYTHONPATH={package.parent}", sys.executable]
+    found = try_imports(SshTransport(board), python, ["wants_it"], deadline)
+    assert found["wants_it"].version == "without"
+
+
 def test_an_engine_that_the_target_does_not_have_is_refused(board):
-    with pytest.raises(UsageError, match="openvino"):
-        setup_device(board, engines=["openvino"])
+    with pytest.raises(UsageError, match="tflite"):
+        setup_device(board, engines=["tflite"])
 
 
 def test_this_machine_needs_no_setup_but_is_verified():

@@ -22,14 +22,21 @@ from tests.tiny_nets import (
     save_heatmap_net,
 )
 
-ENGINES = {"onnxruntime": "onnxruntime", "ncnn": "ncnn", "tvm": "apache-tvm"}
+ENGINES = {
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "ncnn": "ncnn",
+    "tvm": "apache-tvm",
+}
 RECIPES = {
     "onnxruntime-fp32": 1e-5,
+    "openvino-fp32": 1e-5,
+    "openvino-bf16": 2e-2,
     "ncnn-fp32": 1e-4,
     "ncnn-fp16": 2e-2,
     "tvm-autoscheduler": 1e-5,
 }
-SINGLE = ["onnxruntime-fp32", "ncnn-fp32", "tvm-autoscheduler"]
+SINGLE = ["onnxruntime-fp32", "openvino-fp32", "ncnn-fp32", "tvm-autoscheduler"]
 IMAGE = {"input": normal(1, 3, 64, 48, seed=3)}
 
 

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,15 @@ def test_a_native_runner_gives_what_the_host_gives(tiny_ncnn: Bundle) -> None:
     assert tiny_ncnn.manifest.runner == "runner"
     with session_on_device(tiny_ncnn) as session:
         assert_equal_to_the_host(session, tiny_ncnn, 3)
+
+
+def test_the_precision_is_what_the_runtime_there_says(
+    tiny: Bundle, tiny_bundle: Callable[[str], Bundle]
+) -> None:
+    with session_on_device(tiny_bundle("openvino-fp32")) as session:
+        assert session.computed_in == "fp32"
+    with session_on_device(tiny) as session:
+        assert session.computed_in is None
 
 
 def test_one_input_is_a_batch_too(tiny: Bundle) -> None:

@@ -31,7 +31,7 @@ from tests.own_cache import own_cache
 
 ROOT = Path(__file__).parents[2]
 POSE_NET, SMALL_NET, DETECTOR = "tinypose-256x192", "tinypose-128x96", "rtmdet-nano"
-ENGINES = ("onnxruntime-fp32", "ncnn-fp32")
+ENGINES = ("onnxruntime-fp32", "openvino-fp32", "ncnn-fp32")
 
 DemandOf = Callable[..., Demand]
 
@@ -78,6 +78,7 @@ def test_tinypose_is_right_in_annotated_and_in_detected_boxes(
     detector = trained_bundle(DETECTOR, recipe)
     behind = evaluate(demand(POSE_NET, recipe, detector=detector))
     assert (within.metric, within.value) == ("AP", within.scores["all"]["AP"])
+    assert within.computed_in == ("fp32" if recipe.startswith("openvino") else None)
     assert (within.value or 0) >= 0.82
     assert (behind.value or 0) >= 0.80
     assert (within.images, within.people, within.found) == (4, 12, 12)

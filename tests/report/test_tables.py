@@ -57,6 +57,21 @@ def test_the_columns_are_those_of_the_house() -> None:
     }
 
 
+def test_another_precision_than_the_recipe_s_stands_beside_it() -> None:
+    other = record(recipe="openvino-bf16", precision="bf16", computed_in="fp32")
+    assert _cells(other)["recipe"] == "openvino-bf16 (computed in fp32)"
+    same = record(recipe="openvino-bf16", precision="bf16", computed_in="bf16")
+    assert _cells(same)["recipe"] == "openvino-bf16"
+    (row,) = json.loads(render(rows([other]), "json"))
+    assert (row["precision"], row["computed_in"]) == ("bf16", "fp32")
+
+
+def test_an_accuracy_in_another_precision_than_the_recipe_s_says_so() -> None:
+    fallen_back = evaluation(precision="bf16", computed_in="fp32")
+    assert "computed in fp32" in accuracy_text(fallen_back)
+    assert "computed" not in accuracy_text(evaluation(precision="fp32", computed_in="fp32"))
+
+
 @pytest.mark.parametrize(
     ("half_width", "value", "decimals"),
     [

@@ -24,6 +24,7 @@ Run = Callable[..., tuple[Finished, Path]]
 # Every runner that speaks the protocol, with the recipe of a bundle for it.
 RUNNERS = {
     "python-onnxruntime": "onnxruntime-fp32",
+    "python-openvino": "openvino-fp32",
     "python-ncnn": "ncnn-fp32",
     "native-ncnn": "ncnn-fp32",
     "native-tvm": "tvm-autoscheduler",

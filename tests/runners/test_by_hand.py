@@ -33,7 +33,9 @@ def test_a_bundle_started_by_hand_prints_its_proof_and_its_median(
     done = start(carried.folder / carried.manifest.runner, ".", cwd=carried.folder)
     assert done.returncode == 0, done.stderr
     proof, timing = done.stdout.splitlines()
-    assert re.fullmatch(r"proof passed in tensor space on [1-9]\d* outputs", proof)
+    assert re.fullmatch(
+        r"proof passed in tensor space on [1-9]\d* outputs(, computed in fp32)?", proof
+    )
     figures = re.fullmatch(r"median (\S+) ms, min (\S+) ms, n 200, 1 process.*", timing)
     assert figures
     assert float(figures[1]) >= float(figures[2]) > 0

@@ -80,7 +80,9 @@ def _prove_and_time(bundle: str) -> int:
         return PROOF_FAILED
     samples = sorted(lines.of("samples")[0]["ns"])
     middle = (samples[(len(samples) - 1) // 2] + samples[len(samples) // 2]) / 2e6
-    print("proof passed in tensor space on %d outputs" % len(lines.of("proof")))
+    computed_in = lines.of("header")[0]["computed_in"]
+    where = ", computed in %s" % computed_in if computed_in else ""
+    print("proof passed in tensor space on %d outputs%s" % (len(lines.of("proof")), where))
     print("median %.3f ms, min %.3f ms, n %d, 1 process" % (middle, samples[0] / 1e6, len(samples)))
     return 0
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from .backend_ncnn import NcnnBackend
 from .backend_onnxruntime import OnnxruntimeBackend
+from .backend_openvino import OpenvinoBackend
 from .clock import perf_counter_ns
 from .cores import pin_to
 from .failure import BAD_PLAN, RunnerFailure
@@ -20,7 +21,11 @@ from .sensors import SensorProcess
 from .tensor_drift import tensor_drift
 from .warmup import has_converged
 
-BACKENDS: Dict[str, Any] = {"onnxruntime": OnnxruntimeBackend, "ncnn": NcnnBackend}
+BACKENDS: Dict[str, Any] = {
+    "onnxruntime": OnnxruntimeBackend,
+    "ncnn": NcnnBackend,
+    "openvino": OpenvinoBackend,
+}
 Plan = Dict[str, Any]
 Result = Any  # whatever has write(kind, **fields)
 
@@ -48,6 +53,7 @@ def execute(plan: Plan, folder: str, result: Result) -> None:
         cpus=cpus,
         threads=plan["threads"],
         load_ms=load_ms,
+        computed_in=getattr(backend, "computed_in", None),
     )
     if plan["mode"] == "prove":
         _prove(plan, folder, backend, result)
