@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from edgepose.evaluate.datasets import DATASETS
 from edgepose.evaluate.truth import Annotated, TruePerson, Truth
+from edgepose.pose.decode.flip import unflipped
+from edgepose.pose.keypoint_sets import keypoint_set
+from edgepose.zoo import model_spec
 
 Floats = NDArray[np.float32]
 INPUT = 448  # pixels a side
@@ -29,40 +32,77 @@ _TAG_STEP = 1.5  # between the tags of two people
 
 @dataclass(frozen=True, eq=False)
 class Crowd:
-    """``out0`` [1, 34, 112, 112], ``out1`` [1, 17, 224, 224]; ``joints`` [P, 17, 2] in pixels."""
+    """``out0`` [1, 34, 112, 112], ``out1`` [1, 17, 224, 224]; ``joints`` [P, 17, 2] in pixels.
+
+    ``mirrored`` are both outputs for the mirrored picture.
+    """
 
     out0: Floats
     out1: Floats
     joints: NDArray[np.float64]
+    mirrored: tuple[Floats, Floats]
 
-    def enlarged(self) -> tuple[Floats, Floats]:
-        """Heatmaps [17, 448, 448] and tags [17, 448, 448, 1], as the original code groups them."""
-        half, whole = INPUT // 2, INPUT
-        maps = (_resized(self.out0[0, :JOINTS], half) + self.out1[0]) / 2
-        tags = _resized(_resized(self.out0[0, JOINTS:], half), whole)
-        return _resized(maps, whole), tags[..., None]
+    def enlarged(self, flip: bool = False) -> tuple[Floats, Floats]:
+        """Heatmaps [17, 448, 448] and tags [17, 448, 448, T], as the original code groups them.
+
+        With the flip test there are two tags, and heatmaps are the mean of both looks.
+        """
+        looks = [(self.out0, self.out1)]
+        if flip:
+            looks.append(_turned(self.mirrored))
+        maps = [(_resized(out0[0, :JOINTS], INPUT // 2) + out1[0]) / 2 for out0, out1 in looks]
+        tags = [_resized(_resized(out0[0, JOINTS:], INPUT // 2), INPUT) for out0, _ in looks]
+        mean = np.mean([_resized(each, INPUT) for each in maps], axis=0, dtype=np.float32)
+        return mean, np.stack(tags, axis=-1)
 
 
 def crowd(people: int, seed: int = 0) -> Crowd:
     """``people`` side by side in rows, each a little out of his place and pose."""
-    random = np.random.default_rng([seed, people])
-    maps = [_noise(random, size, 0.01) for size in (INPUT // 4, INPUT // 2)]
-    tags = _noise(random, INPUT // 4, 1.0)
+    random, other = (np.random.default_rng([seed, people, *more]) for more in ((), (1,)))
+    looks = [_Look(random), _Look(other)]
     joints = _bodies(people, random)
     heights = np.ptp(joints[..., 1], axis=1)[:, None, None]
     seen = np.clip(joints + random.normal(0, _ERROR, joints.shape) * heights, 3, INPUT - 4)
     for person, body in enumerate(seen):
-        tag = _TAG_STEP * (person - people / 2)
         for joint, place in enumerate(body):
             faint = joint >= _HEAD and random.random() < _FAINT
             value = random.uniform(0.02, 0.09) if faint else random.uniform(0.3, 1.0)
-            for cells, stride in zip(maps, (4, 2), strict=True):
-                where, peak = _peak(place / stride - 0.5, len(cells[0]))
-                cells[joint][where] = np.maximum(cells[joint][where], value * peak)
-            where, peak = _peak(place / 4 - 0.5, len(tags[0]))
-            own = maps[0][joint][where] <= value * peak * 1.01
-            tags[joint][where][own] = tag + random.normal(0, 0.05)
-    return Crowd(np.concatenate([maps[0], tags])[None], maps[1][None], joints)
+            for each in looks:
+                each.add(joint, place, value, _TAG_STEP * (person - people / 2))
+    (out0, out1), second = (each.outputs() for each in looks)
+    return Crowd(out0, out1, joints, _turned(second))
+
+
+class _Look:
+    """What the net makes of one look at the picture: the same joints in noise of its own."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self._random = random
+        self._maps = [_noise(random, size, 0.01) for size in (INPUT // 4, INPUT // 2)]
+        self._tags = _noise(random, INPUT // 4, 1.0)
+
+    def add(self, joint: int, place: NDArray[np.float64], value: float, tag: float) -> None:
+        for cells, stride in zip(self._maps, (4, 2), strict=True):
+            where, peak = _peak(place / stride - 0.5, len(cells[0]))
+            cells[joint][where] = np.maximum(cells[joint][where], value * peak)
+        where, peak = _peak(place / 4 - 0.5, len(self._tags[0]))
+        own = self._maps[0][joint][where] <= value * peak * 1.01
+        self._tags[joint][where][own] = tag + self._random.normal(0, 0.05)
+
+    def outputs(self) -> tuple[Floats, Floats]:
+        return np.concatenate([self._maps[0], self._tags])[None], self._maps[1][None]
+
+
+def sides() -> tuple[int, ...]:
+    """In whose place each joint is in a mirrored picture."""
+    return keypoint_set(model_spec("litepose-xs")).mirrored
+
+
+def _turned(outputs: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    """Those for the mirrored picture to those for the picture, and back."""
+    both = [*sides(), *(JOINTS + side for side in sides())]
+    out0, out1 = (unflipped(*each) for each in zip(outputs, (both, sides()), strict=True))
+    return np.ascontiguousarray(out0), np.ascontiguousarray(out1)
 
 
 def truth_of(crowds: list[Crowd]) -> Truth:

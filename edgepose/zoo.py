@@ -81,6 +81,12 @@ class AssociativeDecoder(_Data, frozen=True, kw_only=True, tag_field="kind", tag
     tag_threshold: float = 1.0
     max_people: Positive = 30
 
+    def __post_init__(self) -> None:
+        if not self.detection_threshold >= 0:
+            raise ValueError(
+                f"detection_threshold must be 0 or more, not {self.detection_threshold:g}"
+            )
+
 
 Decoder = SimCCDecoder | HeatmapDecoder | RTMDetDecoder | AssociativeDecoder
 

@@ -80,7 +80,8 @@ def _match(peaks: list[NDArray[np.float64]], order: tuple[int, ...]) -> list[NDA
         distances = np.linalg.norm(rows[:, None, 3:] - means[None], axis=2)
         costs = np.round(distances) * 100 - rows[:, 2:3]
         if len(rows) > len(keys):
-            costs = np.pad(costs, ((0, 0), (0, len(rows) - len(keys))), constant_values=1e10)
+            more = np.full((len(rows), len(rows) - len(keys)), 1e10)
+            costs = np.concatenate([costs, more], axis=1)
         for row, column in Munkres().compute(costs.tolist()):
             if column < len(keys) and distances[row, column] < 1:
                 people[keys[column]][joint] = rows[row]

@@ -17,7 +17,6 @@ from edgepose.errors import UsageError
 from edgepose.pose.decode import check_outputs, decode_crops, ordered_outputs
 from edgepose.pose.decode.associative import people_in, people_in_both
 from edgepose.pose.decode.flip import merged_with_flipped
-from edgepose.pose.decode.grouping import LEAST_PEAK, PEAKS, TAG_REACH
 from edgepose.pose.decode.rtmdet import decode_rtmdet
 from edgepose.pose.keypoint_sets import keypoint_set
 from edgepose.pose.people import Person
@@ -237,17 +236,11 @@ class TopDown(_Net):
             outputs = merged_with_flipped(self.spec.decoder, outputs, flipped, self._mirrored)
         found, scores = decode_crops(self.spec, outputs)
         points = prepared.placement.to_image(found)
-        counted = scores > _COUNTED
-        means = (scores * counted).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
+        means = [_mean([each for each in own if each > _COUNTED]) for own in scores.tolist()]
+        in_boxes = zip(prepared.box_scores.tolist(), means, strict=True)
+        whole = [box_score * mean for box_score, mean in in_boxes]
         return [
-            Person(*person)
-            for person in zip(
-                points,
-                scores,
-                prepared.boxes,
-                (prepared.box_scores * means).tolist(),
-                strict=True,
-            )
+            Person(*person) for person in zip(points, scores, prepared.boxes, whole, strict=True)
         ]
 
 
@@ -269,7 +262,8 @@ class BottomUp(_Net):
         batch: int | None = 1,
     ) -> None:
         super().__init__(spec, session, input_name=input_name, batch=batch)
-        _require_known_grouping(spec)
+        assert isinstance(spec.decoder, AssociativeDecoder)  # of its `decoders`
+        self._decoder = spec.decoder
         self._exact, self._flip = exact, flip
         self._mirrored = keypoint_set(spec).mirrored
 
@@ -290,9 +284,9 @@ class BottomUp(_Net):
         check_outputs(self.spec, first, 1)
         if self._flip:
             second = [each[1:] for each in outputs]
-            found = people_in_both(first, second, self._mirrored, exact=self._exact)
+            found = people_in_both(first, second, self._mirrored, self._decoder, exact=self._exact)
         else:
-            found = people_in(first, self.spec.keypoints, exact=self._exact)
+            found = people_in(first, self.spec.keypoints, self._decoder, exact=self._exact)
         height, width = (2 * side for side in outputs[1].shape[2:])
         scale = np.array([self._input.width / width, self._input.height / height])
         points = prepared.placement.to_image(found.points * scale)
@@ -304,17 +298,8 @@ class BottomUp(_Net):
         ]
 
 
-def _require_known_grouping(spec: ModelSpec) -> None:
-    """Grouping here knows the original configuration only."""
-    known = AssociativeDecoder(
-        detection_threshold=LEAST_PEAK, tag_threshold=TAG_REACH, max_people=PEAKS
-    )
-    if spec.decoder != known:
-        raise UsageError(
-            f"model {spec.name!r} wants its people grouped otherwise than this pipeline does it",
-            hint=f"Say detection_threshold = {LEAST_PEAK}, tag_threshold = {TAG_REACH} and "
-            f"max_people = {PEAKS} in [decoder] of the model, or leave them out.",
-        )
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / max(len(values), 1)
 
 
 def _bounds(points: NDArray[np.float64], values: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 
 from benchmarks.peers import plain_grouping
 from edgepose.errors import UsageError
-from edgepose.pose.decode.grouping import find_peaks, group, joint_order, match
+from edgepose.pose.decode.blocks import in_whole_blocks, over_blocks
+from edgepose.pose.decode.grouping import find_peaks, group
 from edgepose.pose.decode.grouping_fast import group_fast, group_maps
+from edgepose.pose.decode.matching import ORIGINAL, Peaks, joint_order, match
+from edgepose.zoo import AssociativeDecoder
 
 Floats = NDArray[np.float32]
 CASES = [f"{data}{number}" for data in ("coco", "crowdpose") for number in range(6)]
@@ -23,8 +26,7 @@ def test_grouping_equals_the_original_code(shared_data: Path, case: str) -> None
         heatmaps, tags = data[f"{case}_det"], data[f"{case}_tag"]
         wanted = {name: data[f"{case}_{name}"] for name in ("match", "final", "scores")}
         adjusted = data[f"{case}_adjust"] if len(wanted["scores"]) else None
-    order = joint_order(len(heatmaps))
-    matched = match([find_peaks(*maps) for maps in zip(heatmaps, tags, strict=True)], order)
+    matched = match(_peaks(heatmaps, tags), len(heatmaps))
     people, plain = group(heatmaps, tags), group(heatmaps, tags, refine=False)
     assert len(people.scores) == len(wanted["scores"])
     if adjusted is None:
@@ -52,6 +54,51 @@ def test_grouping_equals_the_plain_algorithm_on_any_size(
     np.testing.assert_allclose(found.points, wanted[..., :2])
     np.testing.assert_allclose(found.values, wanted[..., 2])
     np.testing.assert_allclose(found.scores, scores, rtol=1e-6)
+
+
+def test_whom_a_tag_names_twice_is_one_person_as_in_the_plain_algorithm() -> None:
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        heatmaps = _noise(random, (64, 80), 3.0)
+        tags = np.round(_noise(random, (64, 80), 6.0))[..., None]
+        wanted, scores = plain_grouping.group(heatmaps, tags, joint_order(KEYPOINTS))
+        found = group(heatmaps, tags)
+        assert len(scores) < len(_peaks(heatmaps, tags).joints) / 4
+        np.testing.assert_allclose(found.points, wanted[..., :2])
+        np.testing.assert_allclose(found.scores, scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize("tags_per_cell", [1, 2])
+def test_no_better_cell_for_a_missing_joint_is_passed_over(tags_per_cell: int) -> None:
+    """Where values and tags change from cell to cell, so that few blocks can be left out."""
+    for seed in range(2):
+        random = np.random.default_rng(seed)
+        heatmaps = random.random((KEYPOINTS, 43, 61), np.float32)
+        heatmaps[::2] *= 0.09  # nobody has these
+        tags = random.normal(0, 3, (KEYPOINTS, 43, 61, tags_per_cell)).astype(np.float32)
+        wanted, _ = plain_grouping.group(heatmaps, tags, joint_order(KEYPOINTS))
+        found = group(heatmaps, tags)
+        np.testing.assert_allclose(found.points, wanted[..., :2])
+        np.testing.assert_allclose(found.values, wanted[..., 2])
+
+
+@pytest.mark.parametrize(
+    "settings", [{"detection_threshold": 0.6}, {"tag_threshold": 0.03}, {"max_people": 3}]
+)
+def test_both_ways_heed_what_the_decoder_says(settings: dict[str, float]) -> None:
+    out0, out1 = _scene(8, shape=(96, 80))
+    maps = (_enlarged(out0[0, :KEYPOINTS], (96, 80)) + out1[0]) / 2
+    tags = _enlarged(_enlarged(out0[0, KEYPOINTS:], (96, 80)), (192, 160))[..., None]
+    decoder = AssociativeDecoder(**settings)
+    usual, exact = (group(_enlarged(maps, (192, 160)), tags, each) for each in (ORIGINAL, decoder))
+    fast = group_fast(out0, out1, KEYPOINTS, decoder)
+    assert usual.scores.tolist() != exact.scores.tolist()
+    np.testing.assert_allclose(fast.scores, exact.scores, atol=1e-5)
+
+
+def test_a_peak_below_zero_is_none() -> None:
+    with pytest.raises(ValueError, match="0 or more"):
+        AssociativeDecoder(detection_threshold=-0.1)
 
 
 @pytest.mark.parametrize("people", [0, 1, 5, 12])
@@ -126,6 +173,13 @@ def test_the_fast_way_refuses_outputs_of_other_sizes() -> None:
     out0, out1 = _scene(1, shape=(64, 64))
     with pytest.raises(UsageError, match="cannot be grouped"):
         group_fast(out0, out1[:, :, :60], KEYPOINTS)
+
+
+def _peaks(heatmaps: Floats, tags: Floats) -> Peaks:
+    maps = in_whole_blocks(heatmaps)
+    return find_peaks(
+        maps, tags, np.concatenate([over_blocks(m[..., None], cv2.max) for m in maps])
+    )
 
 
 def _enlarged(maps: Floats, shape: tuple[int, ...]) -> Floats:

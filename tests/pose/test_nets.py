@@ -138,11 +138,31 @@ def test_a_detector_that_is_said_to_see_a_crop_finds_people_all_the_same() -> No
     assert len(found.boxes) == 1
 
 
-@pytest.mark.parametrize("changes", [{"detection_threshold": 0.2}, {"max_people": 50}])
-def test_a_bottom_up_net_with_another_grouping_is_refused(changes: dict[str, Any]) -> None:
-    spec = msgspec.structs.replace(model_spec("litepose-xs"), decoder=AssociativeDecoder(**changes))
-    with pytest.raises(UsageError, match="grouped otherwise"):
-        BottomUp(spec, HostSession(spec, lambda _: []))
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("flip", [True, False])
+def test_a_bottom_up_model_says_how_its_people_are_grouped(exact: bool, flip: bool) -> None:
+    """Two people, 2 apart in their tags, one of them at 0.5 and the other one at 0.9."""
+    out0, out1 = np.zeros((1, 34, 64, 64), np.float32), np.zeros((1, 17, 128, 128), np.float32)
+    for (y, x), value in (((30, 40), 0.5), ((90, 80), 0.9)):
+        # Lopsided, for of equal cells side by side each is a peak.
+        out1[0, :, y : y + 2, x : x + 2] = 2 * value * np.array([[1, 0.8], [0.7, 0]])
+        # Each joint's is a little off, for who has the very same tag is the same person.
+        tags = 4 * value + 0.001 * np.arange(17)[:, None, None]
+        out0[0, 17:, y // 2 - 8 : y // 2 + 8] = tags
+
+    def found(**settings: Any) -> int:
+        decoder = AssociativeDecoder(**settings)
+        spec = msgspec.structs.replace(model_spec("litepose-xs"), decoder=decoder)
+        back = [out0[..., ::-1], out1[..., ::-1]]
+        outputs = [np.concatenate(each) for each in zip([out0, out1], back, strict=True)]
+        session = HostSession(spec, lambda tensors: [each[: len(tensors)] for each in outputs])
+        batch = 2 if flip else 1
+        return len(BottomUp(spec, session, exact=exact, flip=flip, batch=batch).estimate(lights()))
+
+    assert found() == 2
+    assert found(detection_threshold=0.7) == 1
+    assert found(max_people=1) == 1
+    assert found(tag_threshold=0.0) == 34
 
 
 @pytest.mark.parametrize(("batch", "batches"), [(1, [1, 1, 1]), (2, [2, 2]), (4, [4]), (None, [3])])

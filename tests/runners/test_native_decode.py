@@ -110,9 +110,11 @@ def enlarged(maps: Floats, shape: tuple[int, ...]) -> Floats:
     return np.stack([cv2.resize(each, (shape[1], shape[0])) for each in maps])
 
 
-def people_in(out0: Floats, out1: Floats, program: Sequence[str]) -> dict[str, Any]:
+def people_in(
+    out0: Floats, out1: Floats, program: Sequence[str], **settings: float
+) -> dict[str, Any]:
     size = (out1.shape[2] * 2, out1.shape[3] * 2)
-    spec = model(AssociativeDecoder(), size, out1.shape[1])
+    spec = model(AssociativeDecoder(**settings), size, out1.shape[1])
     (line,) = decode_natively(program, spec, [(out0, out1)])
     return line
 
@@ -276,6 +278,20 @@ def test_people_are_grouped_as_the_published_algorithm_does_it(
 def test_people_are_those_of_the_fast_python_decoder(here: Sequence[str], people: int) -> None:
     out0, out1 = scene(people)
     assert_same_people(people_in(out0, out1, here), group_fast(out0, out1, KEYPOINTS))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"detection_threshold": 0.6}, {"tag_threshold": 0.03}, {"max_people": 3}]
+)
+def test_what_counts_as_a_person_is_up_to_the_model(
+    here: Sequence[str], settings: dict[str, float]
+) -> None:
+    out0, out1 = scene(5)
+    wanted, usual = (
+        group_fast(out0, out1, KEYPOINTS, AssociativeDecoder(**each)) for each in (settings, {})
+    )
+    assert wanted.scores.tolist() != usual.scores.tolist()
+    assert_same_people(people_in(out0, out1, here, **settings), wanted)
 
 
 def test_crowdpose_joints_are_grouped_in_their_own_order(here: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Associative embedding at the net's own resolution: what `grouping` finds, much faster.
+"""Associative embedding at the net's own resolution: what `grouping` finds, faster.
 
 `grouping` enlarges all maps to the input's size before it looks at them. Here only the surroundings
 of a peak are enlarged, by the same bilinear rule, so that its position and value come out the same.
@@ -8,95 +8,112 @@ One thing differs: of two equal cells side by side, which `grouping` takes for t
 original does, one counts here. There the other one becomes a person of a single joint.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import reduce
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import UsageError
-from edgepose.pose.decode.grouping import LEAST_PEAK, PEAKS, Peaks, People, joint_order, match
-from edgepose.pose.decode.missing_joints import Bounds, most_likely
+from edgepose.pose.decode.flip import unflipped
+from edgepose.pose.decode.grouping import People
+from edgepose.pose.decode.matching import ORIGINAL, Peaks, best_of_each, match
+from edgepose.pose.decode.missing_joints import Bounds, length, most_likely
+from edgepose.pose.decode.squares import Squares, both_ways, doubling
 from edgepose.pose.result import Floats
+from edgepose.zoo import AssociativeDecoder
 
 _NEAR = np.ones((3, 3), np.uint8)
 _BLOCK = 4  # cells a side of the blocks in which missing joints are looked for
 _REACH = 2  # cells around a cell that its surroundings are enlarged from
-
-
-def _doubling(cells: int) -> NDArray[np.float32]:
-    """Weights [2 (cells - 2) + 2, cells] of a row of cells in the row of a map twice as fine.
-
-    From the second half of the first cell to the first half of the last one: the centres of the
-    finer cells lie a quarter of a cell beside those of the coarse ones.
-    """
-    weights = np.zeros((2 * cells - 2, cells), np.float32)
-    for left in range(cells - 1):
-        weights[2 * left, left : left + 2] = 0.75, 0.25
-        weights[2 * left + 1, left : left + 2] = 0.25, 0.75
-    return weights
-
-
-def _both_ways(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The same for squares that are read row by row: [cells², finer cells²], for ``flat @ it``."""
-    return np.ascontiguousarray(np.kron(weights, weights).T)
-
-
 # The surroundings of cell c, c-2 .. c+2, to the finer cells 2c-3 .. 2c+4.
-_AROUND = _both_ways(_doubling(2 * _REACH + 1))
+_AROUND = both_ways(doubling(2 * _REACH + 1))
 # A block with one cell around it to its own finer cells.
-_WHOLE = _both_ways(_doubling(_BLOCK + 2)[1:-1])
+_WHOLE = both_ways(doubling(_BLOCK + 2)[1:-1])
 # The same block in a map half as fine, again with one cell around it.
 _HALF = _BLOCK // 2
-_WHOLE_TAGS = _both_ways(_doubling(_BLOCK + 2)[1:-1] @ _doubling(_HALF + 2))
+_WHOLE_TAGS = both_ways(doubling(_BLOCK + 2)[1:-1] @ doubling(_HALF + 2))
 _FINE = 2 * _BLOCK  # finer cells a side, of all three
 # Of the surroundings: the four by four in the middle; the original's window of five by five cells.
 _MIDDLE = (_FINE * np.arange(2, 6)[:, None] + np.arange(2, 6)).ravel()
 _WINDOW = (_FINE * np.arange(-2, 3)[:, None] + np.arange(-2, 3)).ravel()
 
 
-def group_fast(out0: Floats, out1: Floats, keypoints: int) -> People:
+def group_fast(
+    out0: Floats, out1: Floats, keypoints: int, decoder: AssociativeDecoder = ORIGINAL
+) -> People:
     """People of one image: ``out0`` [1, 2 K, h, w] heatmaps and tags, ``out1`` [1, K, 2 h, 2 w].
 
     Points are in cells of a map twice as large as ``out1``: for LitePose, HigherHRNet and
     EfficientHRNet, in pixels of the net's input. Raises UsageError where the sizes are not these.
     """
+    _require_doubled(out0, out1)
+    tags = out0[:, keypoints:].astype(np.float32, copy=False)
+    return group_maps(_mean_maps(out0[0, :keypoints], out1[0]), tags, decoder)
+
+
+def group_fast_both(
+    outputs: Sequence[Floats],
+    flipped: Sequence[Floats],
+    mirrored: Sequence[int],
+    decoder: AssociativeDecoder = ORIGINAL,
+) -> People:
+    """As ``group_fast``, with a flip test: ``flipped`` are the outputs for the mirrored image.
+
+    ``mirrored`` [K] tells in whose place each key point is in a mirrored picture.
+    """
+    (out0, out1), (other0, other1) = outputs, flipped
+    _require_doubled(out0, out1)
+    count = len(mirrored)
+    looks = (
+        _mean_maps(out0[0, :count], out1[0]),
+        _mean_maps(*([each[0, index] for index in mirrored] for each in (other0, other1))),
+    )
+    maps = (
+        cv2.addWeighted(one, 0.5, cv2.flip(two, 1), 0.5, 0, dst=one)
+        for one, two in zip(*looks, strict=True)
+    )
+    back = unflipped(other0, [count + index for index in mirrored])
+    tags = np.concatenate([out0[:, count:], back]).astype(np.float32, copy=False)
+    return group_maps(maps, tags, decoder)
+
+
+def _require_doubled(out0: Floats, out1: Floats) -> None:
     if out1.shape[2:] != (2 * out0.shape[2], 2 * out0.shape[3]):
         raise UsageError(
             f"outputs of {list(out0.shape)} and {list(out1.shape)} cannot be grouped",
             hint="The second output must be twice as high and wide as the first one.",
         )
-    fine = np.ascontiguousarray(out1[0], np.float32)
-    coarse = out0[0].astype(np.float32, copy=False)
-    return group_maps(_mean_maps(coarse[:keypoints], fine), coarse[None, keypoints:])
 
 
-def _mean_maps(
-    coarse: NDArray[np.float32], fine: NDArray[np.float32]
-) -> Iterator[NDArray[np.float32]]:
-    """One map after the other, in the CPU's cache and at the same place."""
-    fused = np.empty(fine.shape[1:], np.float32)
+def _mean_maps(coarse: Iterable[Floats], fine: Iterable[Floats]) -> Iterator[NDArray[np.float32]]:
+    """Mean of ``fine`` and the enlarged ``coarse``: one map after the other, at the same place."""
+    mean: NDArray[np.float32] | None = None
     for small, large in zip(coarse, fine, strict=True):
-        cv2.resize(small, fused.shape[::-1], dst=fused)
-        yield cv2.addWeighted(fused, 0.5, large, 0.5, 0, dst=fused)
+        if mean is None:
+            mean = np.empty(large.shape, np.float32)
+        cv2.resize(np.asarray(small, np.float32), mean.shape[::-1], dst=mean)
+        cv2.addWeighted(mean, 0.5, np.asarray(large, np.float32), 0.5, 0, dst=mean)
+        yield mean
 
 
-def group_maps(maps: Iterable[NDArray[np.float32]], tags: NDArray[np.float32]) -> People:
+def group_maps(
+    maps: Iterable[NDArray[np.float32]],
+    tags: NDArray[np.float32],
+    decoder: AssociativeDecoder = ORIGINAL,
+) -> People:
     """People in K ``maps`` [2 h, 2 w] with ``tags`` [T, K, h, w], of T passes of the net.
 
     Points are in cells of maps twice as large: the same as of `grouping.group` on those.
     """
-    heats = _Squares(maps, tags.shape[1], (2 * tags.shape[2], 2 * tags.shape[3]), _BLOCK, _REACH)
-    tag_squares = [_Squares(each, len(each), each.shape[1:], _HALF, 1) for each in tags]
-    found = _peaks(heats, tag_squares)
-    matched = match(found.of_each(tags.shape[1]), joint_order(tags.shape[1]))
+    heats = Squares(maps, tags.shape[1], (2 * tags.shape[2], 2 * tags.shape[3]), _BLOCK, _REACH)
+    tag_squares = [Squares(each, len(each), each.shape[1:], _HALF, 1) for each in tags]
+    found, places = _peaks(heats, tag_squares, decoder)
+    matched = match(found, tags.shape[1], decoder)
     values = matched[..., 2].astype(np.float32)
     points = np.zeros((*values.shape, 2), np.float32)
     had = values > 0
-    points[had] = found.points[matched[had][:, 0].astype(np.int64)]
+    points[had] = places[matched[had][:, 0].astype(np.int64)]
     scores = values.mean(axis=1)
     if not had.all():
         means = (matched[..., 3:] * had[..., None]).sum(axis=1) / had.sum(axis=1)[:, None]
@@ -104,48 +121,8 @@ def group_maps(maps: Iterable[NDArray[np.float32]], tags: NDArray[np.float32]) -
     return People(points, values, scores)
 
 
-class _Squares:
-    """Squares of K maps of one size (height, width); beyond their edges the last cells go on."""
-
-    def __init__(
-        self,
-        maps: Iterable[NDArray[np.float32]],
-        count: int,
-        size: tuple[int, ...],
-        side: int,
-        margin: int,
-    ) -> None:
-        """Whole blocks of ``side`` cells can be read, and ``margin`` cells around each."""
-        self.size, self.margin = size, margin
-        below, right = (margin + -cells % side for cells in size)
-        self.padded = np.empty(
-            (count, size[0] + margin + below, size[1] + margin + right), np.float32
-        )
-        kind = cv2.BORDER_REPLICATE
-        for each, into in zip(maps, self.padded, strict=True):
-            cv2.copyMakeBorder(each, margin, below, margin, right, kind, dst=into)
-
-    def __call__(
-        self,
-        joints: NDArray[np.int64],
-        left: NDArray[np.int64],
-        top: NDArray[np.int64],
-        side: int,
-    ) -> NDArray[np.float32]:
-        """Cells [N, side²], row by row, of the maps ``joints`` [N] from (left, top) on."""
-        _, height, width = self.padded.shape
-        within = (np.arange(side)[:, None] * width + np.arange(side)).ravel()
-        begin = (joints * height + top + self.margin) * width + left + self.margin
-        return self.padded.reshape(-1).take(begin[:, None] + within)
-
-    def map(self, joint: int) -> NDArray[np.float32]:
-        """A map as it was given."""
-        rows, columns = (slice(self.margin, self.margin + cells) for cells in self.size)
-        return self.padded[joint, rows, columns]
-
-
 def _around(
-    heats: _Squares, joints: NDArray[np.int64], x: NDArray[np.int64], y: NDArray[np.int64]
+    heats: Squares, joints: NDArray[np.int64], x: NDArray[np.int64], y: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Finer cells [N, 64] around the cells (x, y) [N]: eight rows of eight from 2c-3 on."""
     finer: NDArray[np.float32] = heats(joints, x - _REACH, y - _REACH, 2 * _REACH + 1) @ _AROUND
@@ -153,43 +130,28 @@ def _around(
 
 
 def _tags_of_block(
-    tags: _Squares, joints: NDArray[np.int64], x: NDArray[np.int64], y: NDArray[np.int64]
+    tags: Squares, joints: NDArray[np.int64], x: NDArray[np.int64], y: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """The net's own tags [N, 16] in the blocks (x, y) [N] and around them."""
     return tags(joints, x * _HALF - 1, y * _HALF - 1, _HALF + 2)
 
 
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """Peaks: of which ``joints`` [N], ``points`` [N, 2], ``values`` [N], ``tags`` [N, T]."""
+def _peaks(
+    heats: Squares, tags: list[Squares], decoder: AssociativeDecoder
+) -> tuple[Peaks, NDArray[np.float32]]:
+    """The peaks of the doubled maps, which lie next to those of the maps, and points [N, 2].
 
-    joints: NDArray[np.int64]
-    points: NDArray[np.float32]
-    values: NDArray[np.float32]
-    tags: NDArray[np.float32]
-
-    def of_each(self, count: int) -> list[Peaks]:
-        """For ``match``, which hands on what it gets as a cell: the number of the point."""
-        order = np.lexsort((-self.values, self.joints))
-        ends = np.searchsorted(self.joints[order], np.arange(count + 1))
-        parts = [order[start:end][:PEAKS] for start, end in pairwise(ends)]
-        return [
-            Peaks(np.stack([part, part], axis=-1), self.values[part], self.tags[part])
-            for part in parts
-        ]
-
-
-def _peaks(heats: _Squares, tags: list[_Squares]) -> _Found:
-    """The peaks of the doubled maps: they lie next to those of the maps."""
+    A peak's cell is but the number of its point: `match` hands on what it gets.
+    """
     near = np.empty_like(heats.padded[0])
-    cells = []
+    tops = []
     for each in heats.padded:
-        above = np.flatnonzero(each > LEAST_PEAK)
+        above = np.flatnonzero(each > decoder.detection_threshold)
         if len(above):
             cv2.dilate(each, _NEAR, dst=near)
-        cells.append(above[each.take(above) == near.take(above)])
-    joints = np.repeat(np.arange(len(cells)), [len(each) for each in cells])
-    y, x = np.array(np.divmod(np.concatenate(cells), near.shape[1])) - heats.margin
+        tops.append(above[each.take(above) == near.take(above)])
+    joints = np.repeat(np.arange(len(tops)), [len(each) for each in tops])
+    y, x = np.array(np.divmod(np.concatenate(tops), near.shape[1])) - heats.margin
     real = (x >= 0) & (y >= 0) & (x < heats.size[1]) & (y < heats.size[0])
     joints, x, y = joints[real], x[real], y[real]
     doubled = _around(heats, joints, x, y)
@@ -199,11 +161,16 @@ def _peaks(heats: _Squares, tags: list[_Squares]) -> _Found:
     highest = np.take_along_axis(real_cells, inside[:, None] + _WINDOW, axis=1).max(axis=1)
     places = np.stack([2 * x - 3 + inside % _FINE, 2 * y - 3 + inside // _FINE], axis=-1)
     # Two cells may lead to the same peak.
-    _, once = np.unique(np.column_stack([joints, places]), axis=0, return_index=True)
-    once = once[(values[once] == highest[once]) & (values[once] > LEAST_PEAK)]
+    height, width = (2 * cells for cells in heats.size)
+    keys = (joints * width + places[:, 0]) * height + places[:, 1]
+    once = np.unique(keys, return_index=True)[1]
+    once = once[(values[once] == highest[once]) & (values[once] > decoder.detection_threshold)]
+    once = once[best_of_each(joints[once], values[once], decoder.max_people)]
     points = _stepped(doubled[once], inside[once], places[once])
     found = _tags_at(tags, joints[once], places[once])
-    return _Found(joints[once], points, values[once], found)
+    numbers = np.arange(len(once))
+    cells = np.stack([numbers, numbers], axis=-1)
+    return Peaks(joints[once], cells, values[once], found), points
 
 
 def _without_outside(
@@ -224,7 +191,7 @@ def _without_outside(
 
 
 def _tags_at(
-    tags: list[_Squares], joints: NDArray[np.int64], places: NDArray[np.int64]
+    tags: list[Squares], joints: NDArray[np.int64], places: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """The tags [N, T] at cells ``places`` [N, 2] (x, y) of the doubled maps."""
     (x, y), (column, row) = (places // _FINE).T, (places % _FINE).T
@@ -249,8 +216,8 @@ def _stepped(
 def _fill(
     points: NDArray[np.float32],
     values: NDArray[np.float32],
-    heats: _Squares,
-    tags: list[_Squares],
+    heats: Squares,
+    tags: list[Squares],
     means: NDArray[np.float32],
 ) -> None:
     """Give each person the joints that he lacks, where heatmap − round(tag distance) is highest."""
@@ -262,11 +229,11 @@ def _fill(
     def look(which: NDArray[np.int64], blocks: NDArray[np.int64]) -> NDArray[np.float32]:
         mine, (y, x) = joints[which], np.divmod(blocks, bounds.columns)
         away = [
-            np.abs(_tags_of_block(each, mine, x, y) @ _WHOLE_TAGS - tag)
+            _tags_of_block(each, mine, x, y) @ _WHOLE_TAGS - tag
             for each, tag in zip(tags, wanted[which].T[:, :, None], strict=True)
         ]
         near = heats(mine, x * _BLOCK - 1, y * _BLOCK - 1, _BLOCK + 2)
-        scores: NDArray[np.float32] = near @ _WHOLE - np.rint(reduce(np.hypot, away))
+        scores: NDArray[np.float32] = near @ _WHOLE - np.rint(length(away))
         return scores
 
     limits = 2 * np.array(heats.size[::-1]) - 1
@@ -280,7 +247,7 @@ def _fill(
     values[people[real], joints[real]] = here[real]
 
 
-def _bounds(heats: _Squares, tags: list[_Squares], joints: NDArray[np.int64]) -> Bounds:
+def _bounds(heats: Squares, tags: list[Squares], joints: NDArray[np.int64]) -> Bounds:
     """Of the finer cells in each block, which come from its own cells and one around it."""
     size = heats.size[::-1]
     highest = [_of_blocks(cv2.dilate, heats.map(joint)) for joint in joints]

@@ -41,10 +41,20 @@ class Bounds:
         for low, high, tag in zip(self.low, self.high, wanted.T[:, :, None], strict=True):
             beside = np.maximum(low[joints] - tag, tag - high[joints])
             away.append(np.maximum(beside, 0, out=beside))
-        least = reduce(np.hypot, away)
+        least = length(away)
         np.rint(np.subtract(least, _ROUNDING, out=least), out=least)
         most: Floats32 = self.highest[joints] - np.maximum(least, 0, out=least)
         return most
+
+
+def length(differences: Sequence[Floats32]) -> Floats32:
+    """Of vectors whose numbers are in arrays of one shape; they are overwritten."""
+    if len(differences) == 1:
+        return np.abs(differences[0], out=differences[0])
+    with np.errstate(over="ignore"):  # bounds of tags that are no numbers may be as large as any
+        squared = reduce(np.add, (np.square(each, out=each) for each in differences))
+    root: Floats32 = np.sqrt(squared, out=squared)
+    return root
 
 
 def most_likely(bounds: Bounds, joints: Numbers, wanted: Floats32, look: Look) -> Numbers:
