@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from edgepose.pose.result import Floats
 
+_FEW = 64  # boxes up to which plain numbers are faster than arrays
 _AT_ONCE = 256  # boxes up to which all pairs are compared in one go
 
 
@@ -19,16 +20,43 @@ def box_iou(boxes: Floats, others: Floats) -> NDArray[np.float64]:
     return iou
 
 
+def box_areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of xyxy boxes [N, 4]."""
+    areas: NDArray[np.float64] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return areas
+
+
 def nms(boxes: Floats, scores: Floats, iou: float, most: int | None = None) -> NDArray[np.int64]:
     """Indices of the boxes [N, 4] that stay, best score first, no more than ``most``.
 
     A box falls where its IoU with a better one that stays is greater than ``iou`` (equal stays).
     """
+    if len(scores) <= _FEW:
+        return np.array(_of_few(boxes.tolist(), scores.tolist(), iou)[:most], np.int64)
     order = np.argsort(-scores, kind="stable")
     ordered = boxes[order]
     if len(order) > _AT_ONCE:  # many overlap the first ones: what is left is looked at again
         return order[_one_by_one(ordered, iou, len(order) if most is None else most)]
     return order[greedy(box_iou(ordered, ordered) > iou)[:most]]
+
+
+def _of_few(boxes: list[list[float]], scores: list[float], iou: float) -> list[int]:
+    """As ``nms``, with what ``box_iou`` computes."""
+    kept: dict[int, tuple[float, ...]] = {}
+    for index in sorted(range(len(boxes)), key=scores.__getitem__, reverse=True):
+        x1, y1, x2, y2 = boxes[index]
+        area = (x2 - x1) * (y2 - y1)
+        for left, top, right, bottom, other in kept.values():
+            # Without min and max, which take longer than all the rest.
+            width = (x2 if x2 < right else right) - (x1 if x1 > left else left)
+            height = (y2 if y2 < bottom else bottom) - (y1 if y1 > top else top)
+            if width > 0 and height > 0:
+                inter = width * height
+                if inter / (area + other - inter) > iou:
+                    break
+        else:
+            kept[index] = (x1, y1, x2, y2, area)
+    return list(kept)
 
 
 def _one_by_one(boxes: Floats, iou: float, most: int) -> list[int]:
@@ -54,14 +82,11 @@ def _one_by_one(boxes: Floats, iou: float, most: int) -> list[int]:
 
 def greedy(similar: NDArray[np.bool_]) -> list[int]:
     """Who stays of N, best first, where [i, j] of ``similar`` tells that j falls if i stays."""
-    left = np.ones(len(similar), bool)
-    kept: list[int] = []
-    while left.any():
-        best = int(left.argmax())
-        kept.append(best)
-        left &= ~similar[best]
-        left[best] = False
-    return kept
+    fallen: set[int] = set()
+    for better, other in zip(*(each.tolist() for each in similar.nonzero()), strict=True):
+        if better < other and better not in fallen:
+            fallen.add(other)
+    return [index for index in range(len(similar)) if index not in fallen]
 
 
 def nms_per_class(

@@ -14,6 +14,7 @@ _CROWDPOSE = (
     *(0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107),
     *(0.087, 0.087, 0.089, 0.089, 0.079, 0.079),
 )
+_NO_AREA = 2 * float(np.spacing(1))  # added to twice an area, which may be 0
 _UNIFORM = 0.05  # MPII (scored by PCKh, has no sigmas) and any set that we do not know
 
 
@@ -45,10 +46,10 @@ def oks_between(
     ``least_score`` only points count that both have above it; 0 where there is none.
     """
     own, their = (np.asarray(each, np.float64) for each in areas)
-    scale = (own[:, None] + their) / 2 + np.spacing(1)
-    apart = poses[:, None, :, :2].astype(np.float64) - others[:, :, :2]
-    squared = apart[..., 0] ** 2 + apart[..., 1] ** 2
-    similarity = np.exp(-squared / (2 * sigmas) ** 2 / scale[..., None] / 2)
+    twice_area = own[:, None] + their + _NO_AREA
+    mine = poses[:, None].astype(np.float64, copy=False)
+    x, y = mine[..., 0] - others[:, :, 0], mine[..., 1] - others[:, :, 1]
+    similarity = np.exp((x * x + y * y) / (twice_area[..., None] * (-4 * sigmas * sigmas)))
     if least_score is None:
         mean: NDArray[np.float64] = similarity.mean(axis=-1)
         return mean

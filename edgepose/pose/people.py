@@ -1,13 +1,11 @@
 """What the run-time pipeline speaks of: one human in one picture."""
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, eq=False)
-class Person:
+class Person(msgspec.Struct, frozen=True, eq=False):
     """One human in one picture; all positions in pixels of the image.
 
     ``points`` [K, 2] (x, y) and their ``scores`` [K]: at or below 0 the point was not found and

@@ -13,15 +13,16 @@ from edgepose.pose.nets import BottomUp, Detector, TopDown
 from edgepose.pose.nms import box_iou
 from edgepose.pose.oks import sigmas_for
 from edgepose.pose.people import Person
-from edgepose.pose.pose_nms import oks_nms
+from edgepose.pose.pose_nms import distinct
 from edgepose.pose.preprocess import to_bgr
 from edgepose.pose.stages import Stages
-from edgepose.pose.track import Tracker, best_pairs, pose_boxes, poses_of
+from edgepose.pose.track import Tracker, best_pairs
 from edgepose.zoo import AssociativeDecoder
 
 if TYPE_CHECKING:
     from edgepose.bundle import Bundle
 
+_NO_BOXES = np.zeros((0, 4))
 FRAME_S = 1 / 30  # from one frame to the next where nobody tells
 _LEAST_SEEN = 0.25  # of the key points: who has fewer is nobody
 _COVERED = 0.3  # IoU from which on a detection is that of a person who is followed already
@@ -99,6 +100,8 @@ class Pipeline:
                 hint="Leave the detector out.",
             )
         self.pose, self.detector, self.settings = pose, detector, settings
+        # Then nobody asks where people will be.
+        self._finds_anew = detector is not None and settings.detect_every == 1
         self._sigmas = sigmas_for(pose.spec.keypoints)
         # Points of body and feet: of who turns away or is small, most of the others are not seen.
         self._counted = keypoint_set(pose.spec).details_from
@@ -181,8 +184,10 @@ class Pipeline:
             people = self.pose.estimate(image, stages)
             return _Found(people, np.ones(len(people))), False
         height, width = image.shape[:2]
-        with stages("track"):
-            boxes, scores = self._tracker.expected(self._time_s, (height, width))
+        boxes, scores = _NO_BOXES, _NO_BOXES[:, 0]
+        if not self._finds_anew:
+            with stages("track"):
+                boxes, scores = self._tracker.expected(self._time_s, (height, width))
         detected = False
         self._since_detection += 1
         if not self.detector:
@@ -205,7 +210,7 @@ class Pipeline:
         found = self.detector.detect(image, stages)
         sure = found.scores >= self.settings.detection_threshold
         boxes, scores = found.boxes[sure].astype(np.float64), found.scores[sure].astype(np.float64)
-        if self.settings.detect_every == 1 or not len(expected):
+        if not len(expected):
             return boxes, scores
         # One to one: a box of somebody in front is not that of whom he hides.
         missed = np.ones(len(expected), bool)
@@ -218,26 +223,26 @@ class Pipeline:
     def _settled(self, found: _Found) -> list[Person]:
         """Who is there for sure, each once, and who that is."""
         settings = self.settings
-        poses = poses_of(found.people, self.pose.spec.keypoints)
-        there = self._distinct(poses, np.array([person.score for person in found.people]))
-        people = [found.people[index] for index in there]
-        finds_anew = self.detector and settings.detect_every == 1
-        if not settings.track and (finds_anew or isinstance(self.pose, BottomUp)):
+        sight, alike = self._tracker.look(found.people, self._time_s)
+        scores = np.array([person.score for person in found.people])
+        there = self._distinct(sight.poses, scores, alike)
+        people = [found.people[index] for index in there.tolist()]
+        if not settings.track and (self._finds_anew or isinstance(self.pose, BottomUp)):
             return people  # nobody asks where they will be
-        known = self._tracker.update(people, found.box_scores[there], self._time_s)
+        box_scores = found.box_scores[there]
+        known = self._tracker.update(people, box_scores, self._time_s, sight.of(there))
         return known if settings.track else people
 
-    def _distinct(self, poses: NDArray[np.float64], scores: NDArray[np.float64]) -> list[int]:
-        """Who of ``poses`` [N, K, 3] is somebody, and nobody better, best of ``scores`` first."""
-        threshold = self.settings.keypoint_threshold
+    def _distinct(
+        self, poses: NDArray[np.float64], scores: NDArray[np.float64], alike: NDArray[np.float64]
+    ) -> NDArray[np.intp]:
+        """Who of ``poses`` [N, K, 3] is somebody, and nobody better, best of ``scores`` first.
+
+        ``alike`` [N, N] is the OKS of any two.
+        """
         least = max(1, round(_LEAST_SEEN * self._counted))
-        seen = poses[:, : self._counted, 2] > threshold
-        there = np.flatnonzero(seen.sum(axis=1) >= least)
-        if len(there) > 1:
-            boxes = pose_boxes(poses[there], threshold)
-            areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-            limit = self.settings.pose_oks
-            kept = oks_nms(poses[there], scores[there], areas, self._sigmas, limit, threshold)
-            there = there[kept]
-        indices: list[int] = there.tolist()
-        return indices
+        seen = poses[:, : self._counted, 2] > self.settings.keypoint_threshold
+        (there,) = (seen.sum(axis=1) >= least).nonzero()
+        kept = distinct(alike[there[:, None], there], scores[there], self.settings.pose_oks)
+        best: NDArray[np.intp] = there[kept]
+        return best

@@ -23,10 +23,14 @@ def oks_nms(
     A pose falls where its OKS with a better one that stays is greater than ``limit``. ``areas`` [N]
     in pixels²; see ``oks_between`` for ``least_score``.
     """
+    similar = oks_between(poses, poses, sigmas, (areas, areas), least_score)
+    return distinct(similar, scores, limit)
+
+
+def distinct(similar: NDArray[np.float64], scores: Floats, limit: float) -> NDArray[np.int64]:
+    """As ``oks_nms``, where [i, j] of ``similar`` is the OKS of poses i and j."""
     order = _best_first(scores)
-    ordered, sizes = poses[order], areas[order]
-    similar = oks_between(ordered, ordered, sigmas, (sizes, sizes), least_score)
-    return order[greedy(similar > limit)]
+    return order[greedy(similar[order[:, None], order] > limit)]
 
 
 def soft_oks_nms(

@@ -1,9 +1,11 @@
 """From an image to the net's input tensor, and the way back from input pixels to image pixels."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -14,39 +16,32 @@ from edgepose.zoo import InputSpec
 
 PADDING = 1.25  # how much wider than its person's box a crop is (mmpose's GetBBoxCenterScale)
 CROPS = ("crop", "crop-udp")  # what InputSpec.fit is for a net of single persons
-_CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 _MARGIN = 2  # pixels around a crop that interpolation may reach for
 _COPIED = 1 << 21  # bytes of an image up to which a copy with a fourth channel pays
+
+Matrix: TypeAlias = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Where images lie in the net's input: ``input = matrix · (x, y, 1)``.
+    """Where an image lies in the net's input: ``input = scale · (x, y) + shift``, never turned.
 
-    ``matrix`` is float64 [2, 3] and maps image pixels to input pixels; [N, 2, 3] is a placement for
-    each of N crops, whose points are [N, K, 2]. ``filled`` is the part of the input, x1, y1, x2, y2
-    in its pixels, that a whole image covers; the rest is padding.
+    ``scale`` and ``shift`` are float64 [2]; [N, 1, 2] is a placement for each of N crops, whose
+    points are [N, K, 2]. ``filled`` is the part of the input, x1, y1, x2, y2 in its pixels, that a
+    whole image covers; the rest is padding.
     """
 
-    matrix: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    shift: NDArray[np.float64]
     filled: tuple[float, float, float, float] | None = None
 
     def to_input(self, points: ArrayLike) -> NDArray[np.float64]:
         """Image pixels to input pixels; any shape [..., 2], x first."""
-        return np.asarray(points, np.float64) @ self.matrix[..., :2].swapaxes(-1, -2) + self._shift
+        return np.asarray(points, np.float64) * self.scale + self.shift
 
     def to_image(self, points: ArrayLike) -> NDArray[np.float64]:
         """Input pixels to image pixels; any shape [..., 2], x first."""
-        return (np.asarray(points, np.float64) - self._shift) @ self._back
-
-    @property
-    def _shift(self) -> NDArray[np.float64]:
-        shift = self.matrix[..., 2]
-        return shift if self.matrix.ndim == 2 else shift[:, None]
-
-    @cached_property
-    def _back(self) -> NDArray[np.float64]:
-        return np.linalg.inv(self.matrix[..., :2]).swapaxes(-1, -2).astype(np.float64)
+        return (np.asarray(points, np.float64) - self.shift) / self.scale
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -101,18 +96,16 @@ def prepare(
     pixels = to_bgr(image)
     if spec.fit in CROPS:
         whole = (0, 0, pixels.shape[1], pixels.shape[0])
-        corners = np.asarray(whole if box is None else box, np.float64)
-        tensor, crops = prepare_crops(pixels, spec, corners[None])
-        return tensor, Placement(crops.matrix[0])
+        tensor, crops = prepare_crops(pixels, spec, np.array([whole if box is None else box]))
+        return tensor, Placement(crops.scale[0, 0], crops.shift[0, 0])
     if box is not None:
         raise UsageError(
             f"a person's box has no meaning for a net with fit {spec.fit!r}",
             hint="Leave the box out: this net sees the whole image.",
         )
-    fitted, placement = _whole(pixels, spec)
     tensor = np.empty((1, 3, spec.height, spec.width), np.float32)
-    _normalise(fitted, spec, tensor[0])
-    return tensor, placement
+    fit = _filled_by_short_side if spec.fit == "short" else _resized
+    return tensor, fit(pixels, spec, tensor[0])
 
 
 def prepare_crops(
@@ -120,103 +113,109 @@ def prepare_crops(
 ) -> tuple[NDArray[np.float32], Placement]:
     """Crops around persons' ``boxes`` [N, 4], as ``prepare`` takes one: float32 [N, 3, h, w]."""
     pixels = to_bgr(image)
-    corners = np.asarray(boxes, np.float64)
-    if corners.ndim != 2 or corners.shape[1] != 4 or not _have_area(corners):
-        raise UsageError(
-            f"not a box: {np.asarray(boxes).tolist()}",
-            hint="Give x1, y1, x2, y2 with x2 > x1 and y2 > y1.",
-        )
-    centres = (corners[:, :2] + corners[:, 2:]) / 2
-    sides = (corners[:, 2:] - corners[:, :2]) * PADDING
-    widths = np.maximum(sides[:, 0], sides[:, 1] * spec.width / spec.height)
-    size = (spec.width, spec.height)
-    matrices = crop_matrices(centres, widths, size, spec.fit == "crop-udp")
-    tensors = np.empty((len(corners), 3, spec.height, spec.width), np.float32)
-    placement = Placement(matrices)
-    reach = placement.to_image(np.broadcast_to(_CORNERS, (len(matrices), 4, 2)) * size)
-    starts = np.maximum(np.floor(reach.min(axis=1)) - _MARGIN, 0).astype(int).tolist()
-    ends = np.maximum(np.ceil(reach.max(axis=1)) + _MARGIN, 0).astype(int).tolist()
-    for matrix, start, end, tensor in zip(matrices, starts, ends, tensors, strict=True):
-        part = pixels[start[1] : end[1], start[0] : end[0]]
-        _normalise(_warped(pixels, part, start, matrix, spec), spec, tensor)
-    return tensors, placement
+    size, udp = (spec.width, spec.height), spec.fit == "crop-udp"
+    # Plain numbers: of a few people, arrays would take longer than the computing.
+    matrices = [crop_matrix(*view, size, udp) for view in _views(boxes, size)]
+    tensors = np.empty((len(matrices), 3, spec.height, spec.width), np.float32)
+    planes = list(np.empty((4, spec.height, spec.width), np.uint8))
+    for matrix, tensor in zip(matrices, tensors, strict=True):
+        _normalise(_crop(pixels, matrix, spec), spec, tensor, planes)
+    places = np.array([(a, d, x, y) for (a, _, x), (_, d, y) in matrices]).reshape(-1, 1, 4)
+    return tensors, Placement(places[..., :2], places[..., 2:])
 
 
-def crop_matrices(
-    centres: NDArray[np.float64],
-    widths: NDArray[np.float64],
+def crop_matrix(
+    centre: Sequence[float],
+    width: float,
     size: tuple[int, int],
     udp: bool = False,
-    rotations: ArrayLike = 0.0,
-) -> NDArray[np.float64]:
-    """mmpose's top-down crops: image pixels to those of an input of ``size`` (width, height).
+    degrees: float = 0.0,
+) -> Matrix:
+    """mmpose's top-down crop: image pixels to those of an input of ``size`` (width, height).
 
-    [N, 2, 3] for crops of ``widths`` [N] image pixels around ``centres`` [N, 2], turned by
-    ``rotations`` [N] degrees. A centre lands on (width / 2, height / 2), not on the middle pixel's
-    centre. With ``udp`` (Huang et al., CVPR 2020) a crop reaches from the centre of the first pixel
-    to that of the last one; its centre lands on ((width - 1) / 2, (height - 1) / 2).
+    The crop is ``width`` image pixels wide around ``centre`` (x, y), turned by ``degrees``. The
+    centre lands on (width / 2, height / 2), not on the middle pixel's centre. With ``udp`` (Huang
+    et al., CVPR 2020) the crop reaches from the centre of the first pixel to that of the last one;
+    its centre lands on ((width - 1) / 2, (height - 1) / 2).
     """
-    target = np.array(size, np.float64)
-    angles = np.broadcast_to(np.deg2rad(rotations), widths.shape)
-    cos, sin = np.cos(angles), np.sin(angles)
+    across = down = size[0] / width
+    columns, rows = size
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     if udp:
-        target = target - 1
-        heights = widths * (size[1] / size[0])
-        scales = np.stack([target[0] / widths, target[1] / heights], axis=-1)
-        turns = np.array([[cos, -sin], [sin, cos]])
-    else:
-        scales = np.repeat(target[0] / widths[:, None], 2, axis=1)
-        turns = np.array([[cos, sin], [-sin, cos]])
-    linear = scales[:, :, None] * turns.transpose(2, 0, 1)
-    shifts = target / 2 - (linear @ centres[:, :, None])[..., 0]
-    return np.concatenate([linear, shifts[:, :, None]], axis=-1)
+        columns, rows, sin = columns - 1, rows - 1, -sin
+        across, down = columns / width, rows / (width * (size[1] / size[0]))
+    (x, y), (a, b, c, d) = centre, (across * cos, across * sin, -down * sin, down * cos)
+    return (a, b, columns / 2 - a * x - b * y), (c, d, rows / 2 - c * x - d * y)
 
 
-def _have_area(boxes: NDArray[np.float64]) -> bool:
-    return bool(np.isfinite(boxes).all() and (boxes[:, 2:] > boxes[:, :2]).all())
+def _views(boxes: ArrayLike, size: tuple[int, int]) -> list[tuple[tuple[float, float], float]]:
+    """Centre and width of the crops around ``boxes`` [N, 4]; UsageError for what is no box."""
+    corners = np.asarray(boxes, np.float64)
+    views = []
+    if corners.ndim == 2 and corners.shape[1] == 4:
+        for x1, y1, x2, y2 in corners.tolist():
+            width, height = x2 - x1, y2 - y1
+            if not (0 < width < math.inf and 0 < height < math.inf):
+                break
+            across = max(width, height * size[0] / size[1]) * PADDING
+            views.append((((x1 + x2) / 2, (y1 + y2) / 2), across))
+    if corners.ndim != 2 or len(views) < len(corners):
+        raise UsageError(
+            f"not a box: {corners.tolist()}",
+            hint="Give x1, y1, x2, y2 with x2 > x1 and y2 > y1.",
+        )
+    return views
 
 
-def _warped(
-    image: NDArray[np.uint8],
-    part: NDArray[np.uint8],
-    start: list[int],
-    matrix: NDArray[np.float64],
-    spec: InputSpec,
-) -> NDArray[np.uint8]:
-    """The crop [h, w, 4] or [h, w, 3]; outside of the image it is ``spec.pad``.
-
-    ``part`` of the image, from ``start`` (x, y) on, is all that the crop needs: OpenCV warps four
-    channels twice as fast as three, which is worth a copy.
-    """
+def _crop(image: NDArray[np.uint8], matrix: Matrix, spec: InputSpec) -> NDArray[np.uint8]:
+    """The crop [h, w, 4] or [h, w, 3]; outside of the image it is ``spec.pad``."""
+    (across, _, left), (_, down, top) = matrix
+    x, y = -left / across, -top / down  # where in the image the crop begins
+    x1, y1 = max(math.floor(x) - _MARGIN, 0), max(math.floor(y) - _MARGIN, 0)
+    x2 = max(math.ceil(x + spec.width / across) + _MARGIN, 0)
+    y2 = max(math.ceil(y + spec.height / down) + _MARGIN, 0)
+    part = image[y1:y2, x1:x2]
     if 0 < part.size <= _COPIED:
-        image = cv2.cvtColor(part, cv2.COLOR_BGR2BGRA)
-        matrix = matrix.copy()
-        matrix[:, 2] += matrix[:, :2] @ start
-    size, fill = (spec.width, spec.height), (spec.pad,) * 4
+        # OpenCV warps four channels twice as fast as three, which is worth a copy.
+        image, x, y = cv2.cvtColor(part, cv2.COLOR_BGR2BGRA), x - x1, y - y1
     crop: NDArray[Any] = cv2.warpAffine(
-        image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=fill
+        image,
+        np.array(((1 / across, 0.0, x), (0.0, 1 / down, y))),
+        (spec.width, spec.height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderValue=(spec.pad,) * 4,
     )
     return crop
 
 
-def _normalise(pixels: NDArray[np.uint8], spec: InputSpec, tensor: NDArray[np.float32]) -> None:
-    """Write the first three channels of ``pixels`` [h, w, C], BGR, into ``tensor`` [3, h, w]."""
-    planes = cv2.split(pixels)[:3]
-    ordered = planes[::-1] if spec.color == "rgb" else planes
+def _normalise(
+    pixels: NDArray[np.uint8],
+    spec: InputSpec,
+    tensor: NDArray[np.float32],
+    planes: Sequence[NDArray[np.uint8]] | None = None,
+) -> None:
+    """Write the first three channels of ``pixels`` [h, w, C], BGR, into ``tensor`` [3, h, w].
+
+    ``planes`` [h, w], at least C of them, are written over: to find memory takes OpenCV as long as
+    to write it.
+    """
+    channels = pixels.shape[2]
+    own = planes or list(np.empty((channels, *pixels.shape[:2]), np.uint8))
+    ordered = cv2.split(pixels, own[:channels])[:3]
+    if spec.color == "rgb":
+        ordered = ordered[::-1]
     for plane, mean, std, into in zip(ordered, spec.mean, spec.std, tensor, strict=True):
         # One pass of OpenCV: plane / std + 0 - mean / std, as float32.
         cv2.addWeighted(plane, 1 / std, plane, 0, -mean / std, into, cv2.CV_32F)
 
 
-def _whole(image: NDArray[np.uint8], spec: InputSpec) -> tuple[NDArray[np.uint8], Placement]:
-    """Resize the whole image; with a kept ratio the rest of the input is ``spec.pad``.
+def _resized(image: NDArray[np.uint8], spec: InputSpec, tensor: NDArray[np.float32]) -> Placement:
+    """Write the whole image into ``tensor`` [3, h, w]; with a kept ratio the rest is ``spec.pad``.
 
     Scales are those of the rounded size, as in mmdet's Resize. They map edges to edges, as boxes
     want it.
     """
     height, width = image.shape[:2]
-    if spec.fit == "short":
-        return _filled_by_short_side(image, spec)
     new_width, new_height, left, top = spec.width, spec.height, 0, 0
     if spec.fit != "stretch":
         scale = min(spec.width / width, spec.height / height)
@@ -224,18 +223,30 @@ def _whole(image: NDArray[np.uint8], spec: InputSpec) -> tuple[NDArray[np.uint8]
         new_height = min(max(int(height * scale + 0.5), 1), spec.height)
         if spec.fit == "center":
             left, top = (spec.width - new_width) // 2, (spec.height - new_height) // 2
-    canvas = np.full((spec.height, spec.width, 3), round(spec.pad), np.uint8)
-    canvas[top : top + new_height, left : left + new_width] = cv2.resize(
-        image, (new_width, new_height), interpolation=cv2.INTER_LINEAR
+    right, bottom = left + new_width, top + new_height
+    fitted = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+    _normalise(fitted, spec, tensor[:, top:bottom, left:right])
+    for strip in (tensor[:, :top], tensor[:, bottom:], tensor[:, :, :left], tensor[:, :, right:]):
+        if strip.size:
+            strip[:] = _padding(spec)
+    return Placement(
+        np.array([new_width / width, new_height / height]),
+        np.array([left, top], np.float64),
+        (left, top, right, bottom),
     )
-    scales = np.diag([new_width / width, new_height / height])
-    matrix = np.concatenate([scales, [[left], [top]]], axis=1)
-    return canvas, Placement(matrix, (left, top, left + new_width, top + new_height))
+
+
+@lru_cache
+def _padding(spec: InputSpec) -> NDArray[np.float32]:
+    """The value of padding in the input [3, 1, 1]."""
+    pad = np.empty((3, 1, 1), np.float32)
+    _normalise(np.array([[[round(spec.pad)] * 3]], np.uint8), spec, pad)
+    return pad
 
 
 def _filled_by_short_side(
-    image: NDArray[np.uint8], spec: InputSpec
-) -> tuple[NDArray[np.uint8], Placement]:
+    image: NDArray[np.uint8], spec: InputSpec, tensor: NDArray[np.float32]
+) -> Placement:
     """As HigherHRNet and LitePose resize: short side to short side, centre to centre.
 
     What the input has more of the long side is ``spec.pad``; what it has less is cut off. The
@@ -245,15 +256,15 @@ def _filled_by_short_side(
     scale = spec.width / width if width < height else spec.height / height
     centre = np.array([int(width / 2 + 0.5), int(height / 2 + 0.5)])
     shift = np.array([spec.width, spec.height]) / 2 - scale * centre
-    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
     left, top = np.maximum(shift, 0).tolist()
     right = min(shift[0] + scale * width, spec.width)
     bottom = min(shift[1] + scale * height, spec.height)
     fitted = cv2.warpAffine(
         image,
-        matrix,
+        np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]),
         (spec.width, spec.height),
         flags=cv2.INTER_LINEAR,
         borderValue=(spec.pad,) * 3,
     )
-    return fitted, Placement(matrix, (left, top, right, bottom))
+    _normalise(fitted, spec, tensor)
+    return Placement(np.array([scale, scale]), shift, (left, top, right, bottom))

@@ -58,18 +58,15 @@ def one_euro_step(
 
     ``elapsed`` > 0 and ``size``, the length that speeds are measured in, broadcast to the value.
     """
-    part = _part(np.array(settings.speed_cutoff), elapsed)
+    part = _part(settings.speed_cutoff, elapsed)
     speed = speed + part * (moved / elapsed - speed)
-    if settings.joint_speed:
-        pace = np.sqrt(speed[..., :1] ** 2 + speed[..., 1:] ** 2)
-    else:
-        pace = np.abs(speed)
+    pace = np.hypot(speed[..., :1], speed[..., 1:]) if settings.joint_speed else np.abs(speed)
     follow = _part(settings.min_cutoff + settings.beta * (pace / size), elapsed)
     return new - (1 - follow) * moved, speed
 
 
-def _part(cutoff: NDArray[np.float64], elapsed: NDArray[np.float64]) -> NDArray[np.float64]:
+def _part(cutoff: NDArray[np.float64] | float, elapsed: NDArray[np.float64]) -> NDArray[np.float64]:
     """How much of a new value counts."""
-    turns = 2 * math.pi * cutoff * elapsed
+    turns = cutoff * (2 * math.pi * elapsed)
     part: NDArray[np.float64] = turns / (turns + 1)
     return part

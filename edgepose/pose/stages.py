@@ -1,8 +1,7 @@
 """How long each stage of the pipeline takes."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self
 
 STAGES = ("preprocess", "detector", "network", "decode", "track")
 
@@ -17,11 +16,13 @@ class Stages:
     def __init__(self) -> None:
         self.ms = dict.fromkeys(STAGES, 0.0)
 
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
+    def __call__(self, stage: str) -> Self:
         """Book what runs inside ``with`` on ``stage``; stages do not nest."""
-        begun = time.perf_counter_ns()
-        try:
-            yield
-        finally:
-            self.ms[stage] += (time.perf_counter_ns() - begun) / 1e6
+        self._stage = stage
+        return self
+
+    def __enter__(self) -> None:
+        self._begun_ns = time.perf_counter_ns()
+
+    def __exit__(self, *failure: object) -> None:
+        self.ms[self._stage] += (time.perf_counter_ns() - self._begun_ns) / 1e6

@@ -50,6 +50,19 @@ def test_many_boxes_are_suppressed_like_few() -> None:
     np.testing.assert_array_equal(nms_per_class(boxes, scores, classes, 0.4, 100), every[:100])
 
 
+@pytest.mark.parametrize("count", [0, 1, 5, 64, 65, 200])
+def test_few_boxes_are_suppressed_like_many(count: int) -> None:
+    """Up to 64 one by one in plain numbers; here all pairs at once are what must come out."""
+    random = np.random.default_rng(count)
+    corners = random.integers(0, 60, (count, 2))
+    boxes = np.concatenate([corners, corners + random.integers(0, 40, (count, 2))], axis=1)
+    boxes, scores = boxes.astype(np.float32), random.integers(0, 20, count).astype(np.float32)
+    order = np.argsort(-scores, kind="stable")
+    wanted = order[greedy(box_iou(boxes[order], boxes[order]) > 0.5)]
+    np.testing.assert_array_equal(nms(boxes, scores, 0.5), wanted)
+    np.testing.assert_array_equal(nms(boxes, scores, 0.5, most=3), wanted[:3])
+
+
 def test_empty_boxes_overlap_nothing_and_no_boxes_stay_none() -> None:
     empty = np.array([[1.0, 1, 1, 1], [0, 0, 2, 2]])
     np.testing.assert_array_equal(box_iou(empty, empty), [[0, 0], [0, 1]])

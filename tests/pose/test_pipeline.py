@@ -331,7 +331,8 @@ def test_a_bottom_up_net_finds_and_follows_people_by_itself() -> None:
 def test_a_bundle_that_does_not_tell_its_task_is_taken_by_its_decoder() -> None:
     spec = msgspec.structs.replace(model_spec("litepose-xs"), task="unknown")
     tensor = SimpleNamespace(name="input", shape=(1, 3, 256, 256))
-    manifest = SimpleNamespace(model=spec, inputs=(tensor,))
+    artifact = SimpleNamespace(any_batch=False)
+    manifest = SimpleNamespace(model=spec, inputs=(tensor,), artifact=artifact)
     bundle = SimpleNamespace(manifest=manifest, session=lambda threads: None)
     assert isinstance(Pipeline.from_bundles(cast(Bundle, bundle)).pose, BottomUp)
 

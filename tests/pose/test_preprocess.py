@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from edgepose.errors import UsageError
 from edgepose.pose.preprocess import (
-    Placement,
-    crop_matrices,
+    crop_matrix,
     prepare,
     prepare_crops,
     read_image,
@@ -29,12 +28,16 @@ def test_matrices_of_crops_equal_the_original_code(shared_data: Path, kind: str)
     boxes = reference["boxes_xyxy"].astype(np.float64)
     centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) * 1.25
     widths = np.maximum(sides[:, 0], sides[:, 1] * 192 / 256)
-    found = crop_matrices(centres, widths, (192, 256), kind == "udp", reference["rots"])
+    crops = zip(centres.tolist(), widths.tolist(), reference["rots"].tolist(), strict=True)
+    found = np.array(
+        [crop_matrix(*crop, (192, 256), kind == "udp", degrees) for *crop, degrees in crops]
+    )
     np.testing.assert_allclose(found, reference[f"{kind}_mats"], atol=1e-4)
     tops = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 1]], axis=-1)
     points = np.stack([boxes[:, :2], boxes[:, 2:], tops], axis=1)
     expected = reference[f"{kind}_kps"][:, 0]
-    np.testing.assert_allclose(Placement(found).to_input(points), expected, atol=1e-4)
+    moved = points @ found[:, :, :2].swapaxes(1, 2) + found[:, None, :, 2]
+    np.testing.assert_allclose(moved, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "fit"), [("std", "crop"), ("udp", "crop-udp")])
@@ -47,7 +50,11 @@ def test_crops_equal_the_original_code(shared_data: Path, kind: str, fit: str) -
     tensors, placement = prepare_crops(image, spec(fit, 256, 192), boxes)
     crops = tensors.transpose(0, 2, 3, 1)
     assert np.abs(crops - reference[f"{kind}_crops"][upright]).max() <= 2
-    np.testing.assert_allclose(placement.matrix, reference[f"{kind}_mats"][upright], atol=1e-4)
+    for scale, shift, matrix in zip(
+        placement.scale, placement.shift, reference[f"{kind}_mats"][upright], strict=True
+    ):
+        np.testing.assert_allclose(np.diag(scale[0]), matrix[:, :2], atol=1e-4)
+        np.testing.assert_allclose(shift[0], matrix[:, 2], atol=1e-4)
     for box, tensor in zip(boxes, tensors, strict=True):
         np.testing.assert_array_equal(prepare(image, spec(fit, 256, 192), box)[0][0], tensor)
 
@@ -68,7 +75,8 @@ def test_the_short_side_is_filled_as_in_the_original_code(shared_data: Path) -> 
         case = dict(zip(columns, row, strict=True))
         image = np.zeros((int(case["h"]), int(case["w"]), 3), np.uint8)
         _, placement = prepare(image, spec("short", int(case["out_h"]), int(case["out_w"])))
-        np.testing.assert_allclose(placement.matrix.ravel(), row[-6:], atol=1e-4)
+        matrix = np.column_stack([np.diag(placement.scale), placement.shift])
+        np.testing.assert_allclose(matrix.ravel(), row[-6:], atol=1e-4)
 
 
 @pytest.mark.parametrize("fit", ["letterbox", "center", "short", "stretch"])
@@ -158,6 +166,16 @@ def test_channels_are_normalised_in_the_order_of_the_net() -> None:
     np.testing.assert_allclose(bgr[0, :, 0, 0], [90, -10, -7.5])
     np.testing.assert_allclose(rgb[0, :, 0, 0], [-10, -10, 17.5])
     assert bgr.shape == (1, 3, 64, 48) and bgr.dtype == np.float32
+
+
+@pytest.mark.parametrize("fit", ["letterbox", "center", "short"])
+@pytest.mark.parametrize("shape", [(20, 60), (60, 20)])
+def test_padding_is_normalised_like_pixels(fit: str, shape: tuple[int, int]) -> None:
+    """An image of the padding's colour ends nowhere."""
+    numbers = {"mean": (10.0, 20.0, 30.0), "std": (1.0, 2.0, 4.0), "pad": 114.0, "color": "rgb"}
+    tensor, _ = prepare(np.full((*shape, 3), 114, np.uint8), spec(fit, 64, 64, **numbers))
+    expected = np.array([104, 47, 21], np.float32)[:, None, None]
+    np.testing.assert_allclose(tensor[0], np.broadcast_to(expected, (3, 64, 64)), rtol=1e-6)
 
 
 def test_grey_and_alpha_images_give_what_their_colour_twin_gives() -> None:

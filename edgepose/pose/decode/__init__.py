@@ -1,6 +1,8 @@
 """From a net's raw outputs to key points or boxes, in pixels of its input."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from edgepose.pose.decode.simcc import simcc_points
 from edgepose.pose.result import Boxes, Floats, Keypoints
 from edgepose.zoo import (
     AssociativeDecoder,
+    Decoder,
     HeatmapDecoder,
     ModelSpec,
     RTMDetDecoder,
@@ -20,6 +23,8 @@ from edgepose.zoo import (
 )
 
 __all__ = ["Boxes", "Keypoints", "check_outputs", "decode", "decode_crops", "ordered_outputs"]
+
+_Shape: TypeAlias = tuple[int | None, ...]
 
 
 def decode(spec: ModelSpec, outputs: Mapping[str, Floats]) -> Keypoints | Boxes:
@@ -82,24 +87,10 @@ def check_outputs(spec: ModelSpec, arrays: Sequence[Floats], batch: int) -> None
             f"model {spec.name!r} does not say how its outputs are decoded",
             hint="Put a TOML file with [input] and [decoder] beside the ONNX file.",
         )
-    height, width = spec.input.height, spec.input.width
-    expected: list[tuple[int | None, ...]]
-    match spec.decoder:
-        case SimCCDecoder(split=split):
-            k = spec.keypoints
-            expected = [(batch, k, round(width * split)), (batch, k, round(height * split))]
-        case HeatmapDecoder():
-            expected = [(batch, spec.keypoints, None, None)]
-        case RTMDetDecoder(layout="fused", strides=strides):
-            expected = [(batch, -(-height // s), -(-width // s), None) for s in strides]
-        case RTMDetDecoder(strides=strides):
-            cells = [(-(-height // s), -(-width // s)) for s in strides]
-            expected = [(batch, c, *cell) for c in (None, 4) for cell in cells]
-        case _:
-            k = spec.keypoints
-            expected = [(batch, 2 * k, None, None), (batch, k, None, None)]
-    shapes = [array.shape for array in arrays]
-    if len(shapes) != len(expected) or not all(map(_fits, shapes, expected)):
+    size = spec.input.height, spec.input.width
+    expected = _expected(spec.decoder, size, spec.keypoints, batch)
+    shapes = tuple([array.shape for array in arrays])
+    if not _fit(shapes, expected):
         wanted = ", ".join(str([n or "any" for n in shape]) for shape in expected)
         raise UsageError(
             f"the outputs of {spec.name!r} have shapes {', '.join(str(list(s)) for s in shapes)}, "
@@ -108,7 +99,30 @@ def check_outputs(spec: ModelSpec, arrays: Sequence[Floats], batch: int) -> None
         )
 
 
-def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(expected) and all(
-        want is None or have == want for have, want in zip(shape, expected, strict=True)
+@lru_cache
+def _expected(
+    decoder: Decoder, size: tuple[int, int], keypoints: int, batch: int
+) -> tuple[_Shape, ...]:
+    """Of the outputs of a net whose input has ``size`` (height, width); None: any number."""
+    height, width = size
+    match decoder:
+        case SimCCDecoder(split=split):
+            x, y = round(width * split), round(height * split)
+            return (batch, keypoints, x), (batch, keypoints, y)
+        case HeatmapDecoder():
+            return ((batch, keypoints, None, None),)
+        case RTMDetDecoder(layout=layout, strides=strides):
+            cells = [(-(-height // s), -(-width // s)) for s in strides]
+            if layout == "fused":
+                return tuple((batch, *cell, None) for cell in cells)
+            return tuple((batch, channels, *cell) for channels in (None, 4) for cell in cells)
+    return (batch, 2 * keypoints, None, None), (batch, keypoints, None, None)
+
+
+@lru_cache
+def _fit(shapes: tuple[_Shape, ...], expected: tuple[_Shape, ...]) -> bool:
+    return list(map(len, shapes)) == list(map(len, expected)) and all(
+        want is None or have == want
+        for shape, wanted in zip(shapes, expected, strict=True)
+        for have, want in zip(shape, wanted, strict=True)
     )

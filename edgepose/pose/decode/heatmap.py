@@ -1,5 +1,6 @@
 """Heatmaps: each key point is the peak of its own map."""
 
+from functools import cache
 from typing import Literal
 
 import cv2
@@ -13,6 +14,17 @@ Refine = Literal["none", "quarter", "dark", "udp"]
 _LEAST, _MOST = 1e-3, 50.0  # what mmpose limits the blurred map to before its logarithm
 _EPSILON = float(np.finfo(np.float32).eps)  # which mmpose adds to the Hessian's diagonal
 _AROUND = np.arange(-1, 2)
+
+
+def _derivatives() -> NDArray[np.float64]:
+    """Of 5 x 5 cells: first and second derivatives in their middle [25, 5], DARK's differences."""
+    half, second = np.array([0, -0.5, 0, 0.5, 0]), np.array([0.25, 0, -0.5, 0, 0.25])
+    here = np.array([0.0, 0, 1, 0, 0])
+    pairs = [(here, half), (half, here), (here, second), (second, here), (half, half)]
+    return np.stack([np.outer(*pair).ravel() for pair in pairs], axis=-1)
+
+
+_DERIVATIVES = _derivatives()  # dx, dy, dxx, dyy, dxy
 
 
 def decode_heatmaps(
@@ -45,7 +57,8 @@ def heatmap_points(
     best = flat.argmax(axis=-1)
     scores = flat[np.arange(len(flat)), best]
     y, x = np.divmod(best, width)
-    cells = np.stack([x, y], axis=-1).astype(np.float64)
+    cells = np.empty((len(flat), 2))
+    cells[:, 0], cells[:, 1] = x, y
     if refine == "quarter":
         cells += _quarter_step(maps, x, y)
     elif refine == "dark":
@@ -81,40 +94,42 @@ def _dark_step(
     """
     _, height, width = maps.shape
     logs = np.log(np.maximum(_blurred_around(maps, x, y, kernel), 1e-10)).astype(np.float64)
-
-    def at(right: int, down: int) -> NDArray[np.float64]:
-        return logs[:, 2 + down, 2 + right]
-
-    dx, dy = (at(1, 0) - at(-1, 0)) / 2, (at(0, 1) - at(0, -1)) / 2
-    dxx = (at(2, 0) - 2 * at(0, 0) + at(-2, 0)) / 4
-    dyy = (at(0, 2) - 2 * at(0, 0) + at(0, -2)) / 4
-    dxy = (at(1, 1) - at(-1, 1) - at(1, -1) + at(-1, -1)) / 4
+    dx, dy, dxx, dyy, dxy = (logs.reshape(-1, 25) @ _DERIVATIVES).T
     determinant = dxx * dyy - dxy**2
     usable = (x > 1) & (x < width - 2) & (y > 1) & (y < height - 2) & (determinant != 0)
-    safe = np.where(usable, determinant, 1.0)
-    steps = np.stack([(dxy * dy - dyy * dx) / safe, (dxy * dx - dxx * dy) / safe], axis=-1)
-    usable &= (np.abs(steps) <= 1).all(-1)
-    return np.where(usable[:, None], steps, 0.0)
+    determinant[~usable] = np.inf
+    right = (dxy * dy - dyy * dx) / determinant
+    down = (dxy * dx - dxx * dy) / determinant
+    near = (np.abs(right) <= 1) & (np.abs(down) <= 1)
+    steps = np.empty((len(maps), 2))
+    steps[:, 0], steps[:, 1] = right * near, down * near
+    return steps
 
 
 def _blurred_around(
     maps: NDArray[np.float32], x: NDArray[np.int64], y: NDArray[np.int64], kernel: int
 ) -> NDArray[np.float32]:
     """The 5 x 5 cells around each (x, y) after the Gaussian; the maps are 0 outside."""
-    _, height, width = maps.shape
+    count, height, width = maps.shape
     side = np.arange(-2 - kernel // 2, 3 + kernel // 2)
+    first = (np.arange(count) * height + y) * width + x
+    around = first[:, None, None] + (side[:, None] * width + side)
+    patches = maps.ravel().take(around, mode="clip")  # outside of its map anything, without weight
     rows, columns = y[:, None] + side, x[:, None] + side
-    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[
-        :, None, :
-    ]
-    rows, columns = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
-    patches = maps[np.arange(len(maps))[:, None, None], rows[:, :, None], columns[:, None, :]]
+    down = _weights(kernel) * ((rows >= 0) & (rows < height))[:, None]
+    across = _weights(kernel) * ((columns >= 0) & (columns < width))[:, None]
+    blurred: NDArray[np.float32] = down @ patches @ across.swapaxes(1, 2)
+    return blurred
+
+
+@cache
+def _weights(kernel: int) -> NDArray[np.float32]:
+    """What each cell of a row around a peak adds to the 5 blurred ones: [5, kernel + 4]."""
     gaussian = cv2.getGaussianKernel(kernel, 0, cv2.CV_32F)[:, 0]
-    weights = np.zeros((5, len(side)), np.float32)
+    weights = np.zeros((5, kernel + 4), np.float32)
     for row in range(5):
         weights[row, row : row + kernel] = gaussian
-    blurred: NDArray[np.float32] = weights @ (patches * inside) @ weights.T
-    return blurred
+    return weights
 
 
 def _udp_step(

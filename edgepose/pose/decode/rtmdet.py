@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate
 
 import numpy as np
@@ -33,18 +33,19 @@ def decode_rtmdet(
     """
     cells = _cells(outputs, decoder)
     # Few cells hold anything: only theirs are worth an exponential.
-    places, classes = np.nonzero(cells.logits > _logit(decoder.score_threshold) - _SLACK)
+    places, classes = (cells.logits > _logit(decoder.score_threshold) - _SLACK).nonzero()
     if len(places) > _BEST_PER_LEVEL:
         best = _best_of_levels(places, cells.logits[places, classes], cells.ends)
         places, classes = places[best], classes[best]
-    if only is not None:
+    if only is not None and cells.logits.shape[1] > 1:
         wanted = classes == only
         places, classes = places[wanted], classes[wanted]
     scores = _sigmoid(cells.logits[places, classes])
     boxes = cells.boxes(places, _limits(size, corner))
     real = scores > decoder.score_threshold
     real &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    boxes, scores, classes = boxes[real], scores[real], classes[real]
+    if not real.all():
+        boxes, scores, classes = boxes[real], scores[real], classes[real]
     kept = nms_per_class(boxes, scores, classes, decoder.nms_iou, _MOST_BOXES)
     return Boxes(boxes[kept], scores[kept], classes[kept])
 
@@ -112,12 +113,14 @@ def _grid(
     return np.concatenate(levels), tuple(accumulate(len(level) for level in levels))
 
 
+@lru_cache  # of one film all pictures have the same
 def _limits(
     size: tuple[float, float], corner: tuple[float, float] = (0, 0)
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Lowest and highest value of each coordinate of a box [4]."""
-    low = np.array([corner[1], corner[0]] * 2, np.float32)
-    return low, low + np.array([size[1], size[0]] * 2, np.float32)
+    (top, left), (bottom, right) = corner, (corner[0] + size[0], corner[1] + size[1])
+    low, high = (left, top, left, top), (right, bottom, right, bottom)
+    return np.array(low, np.float32), np.array(high, np.float32)
 
 
 def _best_of_levels(

@@ -20,12 +20,13 @@ def simcc_points(
     x: Floats, y: Floats, split: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """As ``decode_simcc`` for N crops at once: points [N, K, 2] and scores [N, K]."""
-    best = [axis.argmax(axis=-1) for axis in (x, y)]
-    highest = [
-        np.take_along_axis(axis, bins[..., None], axis=-1)[..., 0]
-        for axis, bins in zip((x, y), best, strict=True)
-    ]
-    scores = np.minimum(*highest).astype(np.float32)
-    bins = np.stack(best, axis=-1).astype(np.float64)
-    bins[scores <= 0] = -1
-    return bins / split, scores
+    count, keypoints = x.shape[:2]
+    crops, points = np.arange(count)[:, None], np.arange(keypoints)
+    across, down = x.argmax(axis=-1), y.argmax(axis=-1)
+    scores = np.minimum(x[crops, points, across], y[crops, points, down])
+    bins = np.empty((count, keypoints, 2))
+    bins[..., 0], bins[..., 1] = across, down
+    nowhere = scores <= 0
+    if nowhere.any():
+        bins[nowhere] = -1
+    return bins / split, scores.astype(np.float32, copy=False)
