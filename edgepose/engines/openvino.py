@@ -8,6 +8,7 @@ from edgepose.engines.base import Artifact, Engine, Session, ToolStatus
 from edgepose.engines.loaded import BackendSession
 from edgepose.engines.packages import check_packages
 from edgepose.errors import UnsupportedModelError, UsageError
+from edgepose.graph.shuffle import shuffles_as_convolutions
 from edgepose.graph.spec import Graph
 from edgepose.recipes import Recipe, fallback
 from edgepose.runners.pack import RunnerProgram, python_runner
@@ -50,7 +51,10 @@ class OpenvinoEngine:
                 f"OpenVINO does not read the model: {one_line(error)}",
                 hint="Try another recipe, for example onnxruntime-fp32.",
             ) from None
-        shutil.copyfile(graph.path, into / _FILE)
+        if recipe.options.get("shuffle_as_convolution"):
+            shuffles_as_convolutions(graph.path, into / _FILE)
+        else:
+            shutil.copyfile(graph.path, into / _FILE)
         options = {**recipe.options, "precision": recipe.precision}
         return Artifact(into, (_FILE,), options, graph.inputs, graph.outputs)
 

@@ -24,7 +24,7 @@ from edgepose.files import sha256_bytes, sha256_file
 from edgepose.fingerprint import fingerprint, package_version, source_hash
 from edgepose.places import user_cache
 from edgepose.pose.nets import BottomUp, Detector, TopDown
-from edgepose.pose.preprocess import read_image
+from edgepose.pose.preprocess import decode_image, image_bytes
 from edgepose.provenance import git_commit
 
 # What a net finds may depend on them; the scores, on the evaluator too.
@@ -100,8 +100,9 @@ def _find(
     def pictures() -> Iterator[Picture]:
         for image in left:
             path = demand.images / image.file_name
-            hashes.append(sha256_file(path))
-            pixels = read_image(path)
+            content = image_bytes(path)
+            hashes.append(sha256_bytes(content))
+            pixels = decode_image(content, path)
             yield Picture(pixels, _given(work, image, (pixels.shape[0], pixels.shape[1])))
 
     with site.session() as session:

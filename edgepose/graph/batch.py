@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.graph.edit import drop_unread_weights, static_shapes
 from edgepose.graph.spec import Graph
 
 BATCH = "batch"  # the name of the free dimension
@@ -27,23 +28,13 @@ def free_batch(graph: Graph, into: Path) -> bool:
     ):
         return False
     model = onnx.load(str(graph.path))
-    _release(model, _shapes(model))
+    _release(model, static_shapes(model))
+    drop_unread_weights(model)
     content = model.SerializeToString()
     if not _is_as_before(graph, content):
         return False
     into.write_bytes(content)
     return True
-
-
-def _shapes(model: Any) -> dict[str, list[int]]:
-    """Static shapes of all tensors that have one."""
-    import onnx
-
-    known = onnx.shape_inference.infer_shapes(model).graph
-    return {
-        value.name: [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
-        for value in (*known.input, *known.output, *known.value_info)
-    }
 
 
 def _release(model: Any, shapes: dict[str, list[int]]) -> None:

@@ -49,16 +49,25 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
     Raises UsageError where the file is absent or not an image.
     """
+    return decode_image(image_bytes(path), path)
+
+
+def image_bytes(path: Path) -> bytes:
+    """The content of an image file. Raises UsageError where it cannot be read."""
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        return path.read_bytes()
     except OSError as error:
         raise UsageError(
             f"image {path} cannot be read: {error.strerror}", hint="Check the path."
         ) from None
+
+
+def decode_image(content: bytes, path: Path) -> NDArray[np.uint8]:
+    """``read_image`` of what was read from ``path``."""
     image: NDArray[np.uint8] | None = None
-    if data.size:
+    if content:
         try:
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
         except cv2.error:  # more pixels than it takes
             image = None
     if image is None:

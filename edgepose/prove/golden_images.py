@@ -49,8 +49,8 @@ def golden_cases(spec: InputSpec, extra_folder: Path | None = None) -> list[Gold
     ``extra_folder`` is not a folder, or holds neither JPEG nor PNG, or one that cannot be read.
     """
     shipped = [
-        GoldenCase(name, _tensor(_SHIPPED / f"{name}.png", spec, picture.boxes[0]))
-        for name, picture in _shipped_pictures().items()
+        GoldenCase(path.stem, _tensor(path, spec, boxes[0]))
+        for path, boxes in shipped_pictures().items()
     ]
     extra = [
         GoldenCase(f"own-{number}-{_plain(path.stem)}", _tensor(path, spec, None))
@@ -65,8 +65,10 @@ def seeded_case(shape: tuple[int, ...], seed: int = 0) -> GoldenCase:
     return GoldenCase("seeded", noise)
 
 
-def _shipped_pictures() -> dict[str, _Picture]:
-    return load_toml(_SHIPPED / "golden.toml", _GoldenFile).pictures
+def shipped_pictures() -> dict[Path, tuple[_Box, ...]]:
+    """The drawings that every proof looks at, with the boxes of their persons, xyxy in pixels."""
+    known = load_toml(_SHIPPED / "golden.toml", _GoldenFile).pictures
+    return {_SHIPPED / f"{name}.png": picture.boxes for name, picture in known.items()}
 
 
 def images_of(folder: Path) -> list[Path]:

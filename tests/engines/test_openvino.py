@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,10 +61,23 @@ def has_bf16() -> bool:
 def test_the_artifact_is_the_graph_as_it_is_and_its_precision(
     compile_onnx: Compile, tmp_path: Path
 ) -> None:
-    artifact = compile_onnx(save_heatmap_net(tmp_path / "net.onnx"), "openvino-bf16")
+    artifact = compile_onnx(save_heatmap_net(tmp_path / "net.onnx"), "openvino-fp32")
     assert artifact.files == ("model.onnx",)
     assert sorted(path.name for path in artifact.folder.iterdir()) == ["model.onnx"]
-    assert artifact.options == {"precision": "bf16"}
+    assert artifact.options == {"precision": "fp32"}
+
+
+def test_bf16_has_convolutions_for_the_shuffles_of_a_real_net(
+    compile_onnx: Compile, shared_data: Path
+) -> None:
+    source = shared_data / "models" / "tinypose-128x96.onnx"
+    kinds = [
+        Counter(node.op_type for node in onnx.load(artifact.folder / "model.onnx").graph.node)
+        for artifact in (compile_onnx(source, f"openvino-{one}") for one in ("fp32", "bf16"))
+    ]
+    assert kinds[0]["Transpose"] >= 40
+    assert kinds[1]["Transpose"] == 0
+    assert kinds[1]["Conv"] == kinds[0]["Conv"] + kinds[0]["Transpose"]
 
 
 def test_single_precision_is_computed_in_single_precision_on_every_cpu(
