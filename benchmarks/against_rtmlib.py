@@ -5,38 +5,23 @@
 
 import argparse
 import random
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, median
-from typing import Any, Protocol
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.contestants import SAME_ENGINE, SELDOM, Contestant, Way, contestants
 from benchmarks.film import Clip, film, likeness
 from benchmarks.patience import Patience
-from benchmarks.peers.rtmlib_tracker import RtmlibTracker, with_suppression
 from benchmarks.ratio import Ratio, paired_ratio
 from benchmarks.results_file import RESULTS, circumstances, write_results
-from edgepose.build import build
-from edgepose.bundle import Bundle
-from edgepose.errors import EdgePoseError
-from edgepose.pose.pipeline import Pipeline, PipelineSettings
 
-_EXAMPLES = Path(__file__).parent.parent / "examples"
-_DETECTOR = "rtmdet-nano"
-_NETS = {"rtmpose-t": "simcc", "tinypose-256x192": "heatmap"}
-_TRAINED = "tinypose-256x192"
-_SAME_ENGINE = "onnxruntime-fp32"
-# Of the detector, on both sides. At 0.3 a box more or less in a frame would decide who is faster.
-_IOU, _THRESHOLD = 0.6, 0.5
-_SELDOM = 10  # K: frames from one detection to the next
 _FOUR = "000000196141.jpg"  # the photograph with four people in its foreground
 _ONE = 0  # the number of the clip with one person
 _OUTSIDE_MS, _LOST_OKS = 1.5, 0.01
@@ -44,45 +29,6 @@ _HEADERS = (
     *("pose net", "who", "frames / s", "rtmlib's time / this", "one person", "limit"),
     *("ms outside the nets, four people", "OKS", "people a frame"),
 )
-
-
-class Way(Protocol):
-    """Poses [K, 2] of the people in a frame, and the nets' share of the time in ms."""
-
-    def __call__(self, image: NDArray[np.uint8]) -> tuple[Sequence[NDArray[Any]], float]: ...
-
-    def reset(self) -> None: ...
-
-
-class OurPipeline:
-    def __init__(self, pose: Bundle, detector: Bundle, detect_every: int) -> None:
-        trained = pose.manifest.model.name == _TRAINED
-        settings = PipelineSettings(
-            detect_every=detect_every,
-            detection_threshold=_THRESHOLD,
-            detection_iou=_IOU,
-            # With seeded weights nobody would be sure enough to be followed.
-            keypoint_threshold=0.3 if trained else -1e9,
-        )
-        self._pipeline = Pipeline.from_bundles(pose, detector, threads=1, settings=settings)
-
-    def reset(self) -> None:
-        self._pipeline.reset()
-
-    def __call__(self, image: NDArray[np.uint8]) -> tuple[Sequence[NDArray[Any]], float]:
-        frame = self._pipeline.process(image)
-        nets_ms = frame.stages_ms["detector"] + frame.stages_ms["network"]
-        return [person.points for person in frame.people], nets_ms
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """``least``: how many times as fast as rtmlib it shall be; None: not judged."""
-
-    net: str
-    name: str
-    way: Way
-    least: float | None = None
 
 
 @dataclass(frozen=True)
@@ -116,27 +62,29 @@ def main() -> int:
     found = circumstances()
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as scratch:
-        contestants, chosen = _prepare(arguments.data / "models", Path(scratch), arguments)
+        who, chosen = contestants(
+            *(arguments.data, Path(scratch), arguments.recipes, arguments.weights)
+        )
         clips = film(arguments.data / "images", arguments.frames)
         patience = Patience(arguments.patience)
-        timed = _race(contestants, clips, arguments, patience)
+        timed = _race(who, clips, arguments, patience)
     verdicts = _verdicts(timed)
     notes = [
         f"The film: {len(clips)} clips of {arguments.frames} frames in memory, a window that moves "
         f"over a photograph each. {arguments.rounds} rounds; in each, everyone takes the whole "
         "film, in random order, and begins each clip anew. One thread. Ratios are paired by round, "
         "with their 95 % t-interval; `one person` is that of the first clip.",
-        f"rtmlib {_rtmlib_version()}: its PoseTracker with its RTMDet and RTMPose (ViTPose for "
+        f"rtmlib {version('rtmlib')}: its PoseTracker with its RTMDet and RTMPose (ViTPose for "
         "TinyPose's heatmaps) and its defaults, on the ONNX files of the onnxruntime bundles, its "
         "sessions held to one thread. Its RTMDet wants suppression in the graph: the same detector "
         "gets the nodes for it, with our limits. Ours decodes and suppresses in Python.",
-        f"K = 1: the detector looks at every frame, K = {_SELDOM}: at every tenth one. Both track; "
+        f"K = 1: the detector looks at every frame, K = {SELDOM}: at every tenth one. Both track; "
         "ours smooths, too. OKS: each annotated person's with the best pose, mean over the film.",
         f"{', '.join(f'{net}: {recipe}' for net, recipe in chosen.items())} are the fastest proven "
-        f"recipes of {', '.join(arguments.recipes)} on this host. rtmpose-t has seeded weights: "
-        "its poses mean nothing.",
+        f"recipes of {', '.join(arguments.recipes)} on this host. rtmpose-t knows the film by "
+        "heart (benchmarks/film_weights.py): its OKS says nothing about RTMPose.",
         f"Outside the nets, K = 1, frames of {_FOUR}: at most {_OUTSIDE_MS:g} ms with "
-        f"{_SAME_ENGINE}. K = {_SELDOM} may lose {_LOST_OKS:g} OKS against K = 1.",
+        f"{SAME_ENGINE}. K = {SELDOM} may lose {_LOST_OKS:g} OKS against K = 1.",
         *(f"{what}: {verdict}." for what, verdict in verdicts.items()),
         f"{patience}.",
     ]
@@ -155,84 +103,22 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--recipes",
         nargs="+",
-        default=[_SAME_ENGINE, "ncnn-fp32", "tvm-autoscheduler"],
+        default=[
+            *(SAME_ENGINE, "ncnn-fp32", "tvm-autoscheduler", "openvino-fp32", "openvino-bf16")
+        ],
         help="among which the fastest is chosen for each net",
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "rtmpose-t-film.pth",
+        help="rtmpose-t's for the film; trained there if the file does not exist",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--patience", type=float, default=60.0, help="seconds to wait for an idle machine, in all"
     )
     return parser.parse_args()
-
-
-def _prepare(
-    models: Path, scratch: Path, arguments: argparse.Namespace
-) -> tuple[list[Contestant], dict[str, str]]:
-    """Who is compared, and the fastest recipe of each net."""
-    for name in (_DETECTOR, _TRAINED):
-        shutil.copy(models / f"{name}.onnx", scratch)
-        shutil.copy(_EXAMPLES / f"{name}.toml", scratch)
-    bundles = {name: _bundles(name, scratch, arguments.recipes) for name in (_DETECTOR, *_NETS)}
-    chosen = {name: _fastest(each) for name, each in bundles.items()}
-    detector = bundles[_DETECTOR]
-    onnx_file = _onnx(detector[_SAME_ENGINE])
-    dets = with_suppression(onnx_file, scratch / "dets.onnx", iou=_IOU, threshold=_THRESHOLD)
-    contestants = []
-    for net, decoder in _NETS.items():
-        same, fastest = bundles[net][_SAME_ENGINE], bundles[net][chosen[net]]
-        finder = detector[chosen[_DETECTOR]]
-        pairs = {
-            _SAME_ENGINE: (same, detector[_SAME_ENGINE], 1.15, None),
-            "fastest recipe": (fastest, finder, 1.5, 3.0),
-        }
-        contestants.append(
-            Contestant(net, "rtmlib, K = 1", RtmlibTracker(dets, _onnx(same), decoder))
-        )
-        for name, (pose, find, always, seldom) in pairs.items():
-            once = OurPipeline(pose, find, 1)
-            contestants.append(Contestant(net, f"{name}, K = 1", once, always))
-            if net == _TRAINED:
-                rarely = OurPipeline(pose, find, _SELDOM)
-                contestants.append(Contestant(net, f"{name}, K = {_SELDOM}", rarely, seldom))
-    return contestants, chosen
-
-
-def _bundles(name: str, scratch: Path, recipes: Sequence[str]) -> dict[str, Bundle]:
-    """The proven bundles of a net, by recipe; one that fails is left out."""
-    known = scratch / f"{name}.onnx"
-    model, untrained = (str(known), False) if known.exists() else (name, True)
-    found = {}
-    for recipe in dict.fromkeys([_SAME_ENGINE, *recipes]):
-        try:
-            into = scratch / f"{name}-{recipe}"
-            found[recipe] = build(model, "host", recipe, into=into, untrained=untrained)
-        except EdgePoseError as error:
-            if recipe == _SAME_ENGINE:
-                raise
-            print(f"{name}, {recipe}: {error}", file=sys.stderr)
-    return found
-
-
-def _onnx(bundle: Bundle) -> Path:
-    return bundle.folder / bundle.manifest.artifact.files[0]
-
-
-def _fastest(bundles: Mapping[str, Bundle]) -> str:
-    """The recipe with the fastest median inference, all taken in turns."""
-    ways = {recipe: _inference(bundle) for recipe, bundle in bundles.items()}
-    spent: dict[str, list[float]] = {recipe: [] for recipe in ways}
-    for _ in range(30):
-        for recipe, infer in ways.items():
-            begun = time.perf_counter()
-            infer()
-            spent[recipe].append(time.perf_counter() - begun)
-    return min(spent, key=lambda recipe: median(spent[recipe]))
-
-
-def _inference(bundle: Bundle) -> Callable[[], object]:
-    session, inputs = bundle.session(1), bundle.golden()[0].inputs
-    session.run(inputs)
-    return lambda: session.run(inputs)
 
 
 def _race(
@@ -334,12 +220,12 @@ def _verdicts(timed: Sequence[Timed]) -> dict[str, str]:
     }
     verdicts = {what: verdict.partition(": ")[2] for what, verdict in found.items()}
     for each in timed:
-        if each.name == f"{_SAME_ENGINE}, K = 1":
+        if each.name == f"{SAME_ENGINE}, K = 1":
             outside = median(each.outside_ms)
             what = f"{each.net}, {outside:.2f} ms outside the nets"
             verdicts[what] = "holds" if outside <= _OUTSIDE_MS else "BROKEN"
-        if each.name.endswith(f", K = {_SELDOM}"):
-            always = each.name.replace(f"K = {_SELDOM}", "K = 1")
+        if each.name.endswith(f", K = {SELDOM}"):
+            always = each.name.replace(f"K = {SELDOM}", "K = 1")
             [known] = [one for one in timed if (one.net, one.name) == (each.net, always)]
             lost = known.oks - each.oks
             what = f"{each.net}, {each.name}, {lost:.4f} OKS lost"
@@ -358,15 +244,9 @@ def _row(each: Timed, timed: Sequence[Timed]) -> list[str]:
         f"{_ratio_of_one(each, timed):.2f}",
         _verdict(each, timed),
         f"{median(each.outside_ms):.2f}",
-        f"{each.oks:.3f}" if each.net == _TRAINED else "-",
+        f"{each.oks:.3f}",
         f"{each.people:.2f}",
     ]
-
-
-def _rtmlib_version() -> str:
-    from importlib.metadata import version
-
-    return version("rtmlib")
 
 
 def _plot(timed: Sequence[Timed], path: Path) -> None:

@@ -25,7 +25,7 @@ def circumstances() -> dict[str, Any]:
     module = f"benchmarks.{Path(sys.argv[0]).stem}"
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "-m", module, *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", module, *map(_without_folders, sys.argv[1:])]),
         "machine": f"{host.cpu.name}, {host.cpu.cores} cores, {platform.system()} "
         f"{platform.release()}",
         "load_before": os.getloadavg()[0],
@@ -35,6 +35,11 @@ def circumstances() -> dict[str, Any]:
             **{name: version(name) for name in ("numpy", "onnxruntime", "ncnn", "torch")},
         },
     }
+
+
+def _without_folders(argument: str) -> str:
+    """A path of the machine is nobody else's."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def write_results(
