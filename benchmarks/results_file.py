@@ -7,15 +7,16 @@ import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import edgepose
 from edgepose.files import write_atomic
+from edgepose.fingerprint import package_version
 from edgepose.provenance import git_commit
 from edgepose.targets import load_target
 
+_PACKAGES = ("numpy", "onnxruntime", "openvino", "ncnn", "apache-tvm", "torch")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -32,14 +33,15 @@ def circumstances() -> dict[str, Any]:
         "versions": {
             "edgepose": f"{edgepose.__version__} ({git_commit()})",
             "python": platform.python_version(),
-            **{name: version(name) for name in ("numpy", "onnxruntime", "ncnn", "torch")},
+            **{name: text for name in _PACKAGES if (text := package_version(name))},
         },
     }
 
 
 def _without_folders(argument: str) -> str:
     """A path of the machine is nobody else's."""
-    return Path(argument).name if Path(argument).is_absolute() else argument
+    option, equals, value = argument.rpartition("=")
+    return f"{option}{equals}{Path(value).name}" if Path(value).is_absolute() else argument
 
 
 def write_results(

@@ -93,8 +93,9 @@ def run(arguments: argparse.Namespace) -> int:
     with LiveLine(quiet=arguments.quiet) as line:
 
         def show(progress: "Progress") -> None:
-            ended = progress.done == progress.total
-            line.show(lambda: str(progress), progress.done / progress.total, always=ended)
+            first_or_last = progress.done in (progress.known, progress.total)
+            share = progress.done / progress.total
+            line.show(lambda: str(progress), share, always=first_or_last)
 
         found = evaluate(demand, site, show)
     if arguments.into:  # first: where it cannot be written, nothing is kept twice

@@ -1,5 +1,6 @@
 """One evaluation from files to record: resume, predict, score."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ from edgepose.places import user_cache
 from edgepose.pose.nets import BottomUp, Detector, TopDown
 from edgepose.pose.preprocess import decode_image, image_bytes
 from edgepose.provenance import git_commit
+from edgepose.recipes import fallback
 
+_log = logging.getLogger(__name__)
 # What a net finds may depend on them; the scores, on the evaluator too.
 _STANDS_ON = ("numpy", "opencv-python-headless")
 _RUNTIMES = ("onnxruntime", "openvino", "ncnn")
@@ -108,6 +111,9 @@ def _find(
     with site.session() as session:
         predictor = _predictor(demand, work.truth.dataset, session)
         computed_in = getattr(session, "computed_in", None)
+        other = fallback(demand.bundle.manifest.recipe.precision, computed_in)
+        if other and site.device:  # in this process, the engine has told
+            _log.warning("on %s %s", site.device, other)
         for index, results in enumerate(predictor.predict(pictures())):
             line = Found(left[index].image_id, hashes[index], results, computed_in)
             journal.add(line)

@@ -57,7 +57,10 @@ def decode_picture(data: bytes, name: str) -> Image:
 
 
 def _upright(raw: NDArray[Any], image: Image) -> NDArray[Any]:
-    """``raw`` [h, w, 4] turned and mirrored as ``image`` was by its EXIF: until colours agree."""
+    """``raw`` [h, w, 4] turned and mirrored as ``image`` was by its EXIF: until colours agree.
+
+    A picture of one colour agrees in several ways: the first of them is taken.
+    """
     bytes_of = raw if raw.dtype == np.uint8 else raw >> 8 if raw.dtype == np.uint16 else None
     if bytes_of is None:  # halves and floats, of formats that turn nothing
         return raw

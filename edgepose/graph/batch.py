@@ -11,6 +11,7 @@ from edgepose.graph.spec import Graph
 
 BATCH = "batch"  # the name of the free dimension
 _TOGETHER = 3  # images of the trial
+_PROVIDERS = ["CPUExecutionProvider"]
 _RESHAPE_KEEPS = 0  # ONNX: this dimension stays as it is
 _REACH = 1e-5  # of the largest output: how far rounding may move others
 
@@ -67,8 +68,11 @@ def _release_reshape(
     if node.input[1] not in constants:
         return 1, None
     shape = numpy_helper.to_array(constants[node.input[1]]).copy()
-    if not shape.size or shape[0] != 1:
+    zeros_are_sizes = [item for item in node.attribute if item.name == "allowzero" and item.i]
+    if not shape.size or shape[0] != 1 or (zeros_are_sizes and not shape.all()):
         return 1, None
+    for item in zeros_are_sizes:
+        node.attribute.remove(item)
     shape[0] = _RESHAPE_KEEPS
     return 1, shape
 
@@ -93,14 +97,12 @@ def _is_as_before(graph: Graph, content: bytes) -> bool:
 
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 4  # a graph that cannot do it is no error
-    before, after = (
-        onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
-        for model in (str(graph.path), content)
-    )
+    before = onnxruntime.InferenceSession(str(graph.path), settings, providers=_PROVIDERS)
     name = graph.inputs[0].name
     shape = (_TOGETHER, *graph.inputs[0].shape[1:])
     images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     try:
+        after = onnxruntime.InferenceSession(content, settings, providers=_PROVIDERS)
         together = after.run(None, {name: images})
     except Exception:  # noqa: BLE001 - the runtime raises many private types
         return False

@@ -1,5 +1,6 @@
-"""What those who change an ONNX graph in place need: shapes, and no weights that nobody reads."""
+"""What those who change an ONNX graph in place need: shapes, and who reads what."""
 
+from collections import Counter
 from typing import Any
 
 
@@ -14,11 +15,24 @@ def static_shapes(model: Any) -> dict[str, list[int]]:
     }
 
 
+def readers(graph: Any) -> Counter[str]:
+    """How often each tensor of the onnx.GraphProto ``graph`` is read.
+
+    Reads in branches and loop bodies count, and outputs are reads.
+    """
+    found = Counter(value.name for value in graph.output)
+    for node in graph.node:
+        found.update(node.input)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                found.update(readers(inner))
+    return found
+
+
 def drop_unread_weights(model: Any) -> None:
     """Drop, in place, the initializers that no node and no output reads."""
     graph = model.graph
-    read = {name for node in graph.node for name in node.input}
-    read |= {value.name for value in graph.output}
-    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    read = readers(graph)
+    kept = [tensor for tensor in graph.initializer if read[tensor.name]]
     del graph.initializer[:]
     graph.initializer.extend(kept)

@@ -5,12 +5,13 @@ Nets of the ShuffleNet family interleave groups of channels in every block (Zhan
 does the same, to the last bit, with more operations.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgepose.graph.edit import drop_unread_weights, static_shapes
+from edgepose.graph.edit import drop_unread_weights, readers, static_shapes
 
 
 def shuffles_as_convolutions(source: Path, into: Path) -> int:
@@ -24,17 +25,14 @@ def shuffles_as_convolutions(source: Path, into: Path) -> int:
     graph = model.graph
     shapes = static_shapes(model)
     producers = {name: node for node in graph.node for name in node.output}
-    readers: dict[str, int] = {value.name: 1 for value in graph.output}
-    for node in graph.node:
-        for name in node.input:
-            readers[name] = readers.get(name, 0) + 1
+    reads = readers(graph)
     count = 0
     for back in list(graph.node):
         turn = producers.get(back.input[0]) if back.op_type == "Reshape" else None
         split = producers.get(turn.input[0]) if turn and turn.op_type == "Transpose" else None
         if not turn or not split or split.op_type != "Reshape":
             continue
-        alone = readers[turn.output[0]] == readers[split.output[0]] == 1
+        alone = reads[turn.output[0]] == reads[split.output[0]] == 1
         groups = _groups(shapes, split, turn, back)
         if alone and groups:
             weights = _weights(graph, shapes[split.input[0]][1], groups)
@@ -42,6 +40,9 @@ def shuffles_as_convolutions(source: Path, into: Path) -> int:
             graph.node.remove(turn)
             graph.node.remove(split)
             count += 1
+    if not count:
+        shutil.copyfile(source, into)
+        return 0
     drop_unread_weights(model)
     onnx.save(model, str(into))
     return count

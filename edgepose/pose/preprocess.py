@@ -17,6 +17,7 @@ from edgepose.zoo import InputSpec
 PADDING = 1.25  # how much wider than its person's box a crop is (mmpose's GetBBoxCenterScale)
 CROPS = ("crop", "crop-udp")  # what InputSpec.fit is for a net of single persons
 _MARGIN = 2  # pixels around a crop that interpolation may reach for
+_LEAST_CROP, _WIDEST_CROP = 1e-6, 1e9  # image pixels: beyond, numbers overflow
 _COPIED = 1 << 21  # bytes of an image up to which a copy with a fourth channel pays
 
 Matrix: TypeAlias = tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -142,10 +143,11 @@ def crop_matrix(
 ) -> Matrix:
     """mmpose's top-down crop: image pixels to those of an input of ``size`` (width, height).
 
-    The crop is ``width`` image pixels wide around ``centre`` (x, y), turned by ``degrees``. The
-    centre lands on (width / 2, height / 2), not on the middle pixel's centre. With ``udp`` (Huang
-    et al., CVPR 2020) the crop reaches from the centre of the first pixel to that of the last one;
-    its centre lands on ((width - 1) / 2, (height - 1) / 2).
+    The crop is ``width`` image pixels wide around ``centre`` (x, y), turned by ``degrees``, as
+    mmpose augments; ``Placement`` knows upright ones only. The centre lands on (width / 2,
+    height / 2), not on the middle pixel's centre. With ``udp`` (Huang et al., CVPR 2020) the crop
+    reaches from the centre of the first pixel to that of the last one; its centre lands on
+    ((width - 1) / 2, (height - 1) / 2).
     """
     across = down = size[0] / width
     columns, rows = size
@@ -164,9 +166,9 @@ def _views(boxes: ArrayLike, size: tuple[int, int]) -> list[tuple[tuple[float, f
     if corners.ndim == 2 and corners.shape[1] == 4:
         for x1, y1, x2, y2 in corners.tolist():
             width, height = x2 - x1, y2 - y1
-            if not (0 < width < math.inf and 0 < height < math.inf):
-                break
             across = max(width, height * size[0] / size[1]) * PADDING
+            if not (width > 0 and height > 0 and _LEAST_CROP < across < _WIDEST_CROP):
+                break
             views.append((((x1 + x2) / 2, (y1 + y2) / 2), across))
     if corners.ndim != 2 or len(views) < len(corners):
         raise UsageError(

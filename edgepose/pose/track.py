@@ -184,7 +184,7 @@ class Tracker:
         elapsed_s = np.maximum(time_s - tracks["seen_at_s"], _NOW_S)[:, None]
         both = (poses[:, :, 2:] > self._threshold) & (tracks["pose"][:, :, 2:] > self._threshold)
         # A point that was not seen counts as one that is seen for the first time.
-        moved = (poses[:, :, :2] - tracks["pose"][:, :, :2]) * both
+        moved = np.where(both, poses[:, :, :2] - tracks["pose"][:, :, :2], 0.0)
         travelled = moved.sum(axis=1) / np.maximum(both.sum(axis=1), 1)
         tracks["velocity"] = (tracks["velocity"] + travelled / elapsed_s) / 2
         tracks["pose"] = poses

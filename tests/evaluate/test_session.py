@@ -152,6 +152,7 @@ class _Together:
     """A session that gets its inputs several at a time, and remembers how many."""
 
     at_once = 5
+    computed_in: str | None = None
 
     def __init__(self, bundle: Bundle) -> None:
         self._session, self.sizes = bundle.session(), list[int]()
@@ -175,6 +176,17 @@ def test_inputs_of_several_images_can_be_handed_over_together(demand: DemandOf, 
     assert found.scores == evaluate(asked).scores
 
 
+def test_a_device_that_computes_in_another_precision_is_told(
+    demand: DemandOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = demand()
+    other = _Together(asked.bundle)
+    other.computed_in = "bf16"  # of a recipe for fp32
+    found = evaluate(asked, Site("board", lambda: nullcontext(other)))
+    assert found.computed_in == "bf16"
+    assert "on board the runtime was told to compute in fp32" in caplog.text
+
+
 _SLOWLY = """
 import sys, time
 from pathlib import Path
@@ -182,12 +194,12 @@ import edgepose.evaluate.session as session
 from edgepose.bundle import load_bundle
 from edgepose.evaluate.demand import Demand
 
-read = session.read_image
+read = session.image_bytes
 def slowly(path):
     print("image", flush=True)
     time.sleep(0.5)
     return read(path)
-session.read_image = slowly
+session.image_bytes = slowly
 
 folder = Path(sys.argv[2])
 session.evaluate(Demand(bundle=load_bundle(sys.argv[1]), dataset="coco", images=folder,

@@ -50,7 +50,6 @@ def test_a_conv_net_takes_any_number_of_images(tmp_path: Path) -> None:
 
 
 def test_shuffled_channels_stay_those_of_their_image(tmp_path: Path) -> None:
-    # Both use one constant, which must not change for whom it does not name a batch.
     weights = {"groups": np.array([1, 2, 2, 6, 8]), "back": np.array(SHAPE)}
     nodes = [
         helper.make_node("Reshape", ["x", "groups"], ["a"]),
@@ -58,6 +57,35 @@ def test_shuffled_channels_stay_those_of_their_image(tmp_path: Path) -> None:
         helper.make_node("Reshape", ["b", "back"], ["y"]),
     ]
     assert_each_as_alone(written(tmp_path, *nodes, weights=weights), "x", SHAPE)
+
+
+def test_a_constant_that_is_no_batch_elsewhere_stays_there(tmp_path: Path) -> None:
+    weights = {"same": np.array(SHAPE), "ones": np.ones((4 * 6 * 8,), np.float32)}
+    nodes = [
+        helper.make_node("Reshape", ["ones", "same"], ["a"]),  # of no image
+        helper.make_node("Reshape", ["x", "same"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["y"]),
+    ]
+    assert_each_as_alone(written(tmp_path, *nodes, weights=weights), "x", SHAPE)
+
+
+def test_a_reshape_whose_zeros_are_sizes_is_freed_or_left_alone(tmp_path: Path) -> None:
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=1)
+    weights = {"shape": np.array([1, -1, 48])}
+    assert_each_as_alone(written(tmp_path, node, weights=weights, into=[1, 4, 48]), "x", SHAPE)
+
+
+def test_a_weight_that_only_a_branch_reads_stays(tmp_path: Path) -> None:
+    def branch(name: str, operator: str) -> Any:
+        node = helper.make_node(operator, ["x", "w"], [name])
+        output = helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, SHAPE)
+        return helper.make_graph([node], name, [], [output])
+
+    node = helper.make_node(
+        *("If", ["which"], ["y"]), then_branch=branch("a", "Add"), else_branch=branch("b", "Mul")
+    )
+    weights = {"which": np.array(True), "w": np.ones((1, 4, 1, 1), np.float32)}
+    assert_each_as_alone(written(tmp_path, node, weights=weights), "x", SHAPE)
 
 
 @pytest.mark.parametrize("mode", ["nearest", "linear"])

@@ -12,7 +12,7 @@ from tests.tiny_nets import make_model, normal, run_unoptimised
 SHAPE = [1, 6, 4, 5]
 
 
-def shuffle(parts: list[int], order: list[int], *, more: Any = ()) -> Any:
+def shuffle(parts: list[int], order: list[int]) -> Any:
     """A net that shuffles twice: the channels of x to y."""
     weights = {"parts": np.array(parts), "back": np.array(SHAPE)}
     nodes = [
@@ -24,7 +24,7 @@ def shuffle(parts: list[int], order: list[int], *, more: Any = ()) -> Any:
             helper.make_node("Reshape", [f"{into}.b", "back"], [into]),
         )
     ]
-    return make_model([*nodes, *more], {"x": SHAPE}, {"y": SHAPE}, weights)
+    return make_model(nodes, {"x": SHAPE}, {"y": SHAPE}, weights)
 
 
 def written(model: Any, folder: Path) -> tuple[int, list[str]]:

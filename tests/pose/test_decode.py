@@ -125,6 +125,17 @@ def test_dark_stays_on_the_cell_near_the_edge_and_on_flat_maps() -> None:
     np.testing.assert_array_equal(flat.points, [[0, 0]])
 
 
+@pytest.mark.parametrize("broken", [np.inf, np.nan])
+def test_dark_keeps_what_is_broken_in_one_map_out_of_the_next(broken: float) -> None:
+    maps = np.concatenate([gaussian(64, 48, 20, 30), gaussian(64, 48, 20.3, 2.7)], axis=1)
+    alone = decode_heatmaps(maps[:, 1:], (4, 4), "dark", 11)
+    maps[0, 0, -3:] = broken
+    with np.errstate(invalid="ignore"):
+        both = decode_heatmaps(maps, (4, 4), "dark", 11)
+    np.testing.assert_array_equal(both.points[1], alone.points[0])
+    assert np.isfinite(both.points).all()
+
+
 @pytest.mark.parametrize("refine", ["none", "quarter", "dark", "udp"])
 def test_a_map_without_a_peak_gives_a_point_outside_the_input(refine: str) -> None:
     found = decode_heatmaps(np.full((1, 2, 16, 12), -0.5, np.float32), (4, 4), refine, 3)

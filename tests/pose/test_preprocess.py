@@ -196,7 +196,16 @@ def test_what_is_not_an_image_is_refused(image: np.ndarray) -> None:
         prepare(image, spec("stretch"))
 
 
-@pytest.mark.parametrize("box", [[10, 10, 10, 20], [0, 0, float("nan"), 5], [1, 2, 3]])
+@pytest.mark.parametrize(
+    "box",
+    [
+        [10, 10, 10, 20],
+        [0, 0, float("nan"), 5],
+        [1, 2, 3],
+        [1e308, 0, 1.7e308, 1],
+        [0, 0, 1e-320, 1e-320],
+    ],
+)
 def test_a_box_without_an_area_is_refused(box: list[float]) -> None:
     with pytest.raises(UsageError, match="not a box"):
         prepare(np.zeros((50, 50, 3), np.uint8), spec("crop"), box)

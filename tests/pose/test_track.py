@@ -76,6 +76,13 @@ def test_a_fast_person_whose_joints_are_too_far_away_is_known_by_the_box() -> No
     assert ids_over([[one], [two]]) == [[1], [1]]
 
 
+def test_a_point_that_is_no_number_does_not_make_another_person() -> None:
+    broken = person(103)
+    broken.points[4], broken.scores[4] = np.nan, np.nan
+    frames = [[person(100)], [broken], [person(106)], [person(109)]]
+    assert ids_over(frames) == [[1], [1], [1], [1]]
+
+
 def test_a_jump_across_the_picture_is_another_person() -> None:
     assert ids_over([[person(0)], [person(400)]]) == [[1], [2]]
 

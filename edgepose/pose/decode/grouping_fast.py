@@ -4,8 +4,9 @@
 of a peak are enlarged, by the same bilinear rule, so that its position and value come out the same.
 A missing joint is looked for where a block of cells can hold it at all.
 
-One thing differs: of two equal cells side by side, which `grouping` takes for two peaks as the
-original does, one counts here. There the other one becomes a person of a single joint.
+Two things differ. Of two equal cells side by side, which `grouping` takes for two peaks as the
+original does, one counts here; there the other one becomes a person of a single joint. And a peak
+that shows in the enlarged map only, diagonally beside a higher one, may be missed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

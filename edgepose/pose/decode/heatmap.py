@@ -102,7 +102,7 @@ def _dark_step(
     down = (dxy * dx - dxx * dy) / determinant
     near = (np.abs(right) <= 1) & (np.abs(down) <= 1)
     steps = np.empty((len(maps), 2))
-    steps[:, 0], steps[:, 1] = right * near, down * near
+    steps[:, 0], steps[:, 1] = np.where(near, right, 0), np.where(near, down, 0)
     return steps
 
 
@@ -114,11 +114,12 @@ def _blurred_around(
     side = np.arange(-2 - kernel // 2, 3 + kernel // 2)
     first = (np.arange(count) * height + y) * width + x
     around = first[:, None, None] + (side[:, None] * width + side)
-    patches = maps.ravel().take(around, mode="clip")  # outside of its map anything, without weight
-    rows, columns = y[:, None] + side, x[:, None] + side
-    down = _weights(kernel) * ((rows >= 0) & (rows < height))[:, None]
-    across = _weights(kernel) * ((columns >= 0) & (columns < width))[:, None]
-    blurred: NDArray[np.float32] = down @ patches @ across.swapaxes(1, 2)
+    patches = maps.ravel().take(around, mode="clip")  # outside of its map what is in others
+    rows, columns = (y[:, None] + side)[:, :, None], (x[:, None] + side)[:, None]
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    if not inside.all():
+        patches = np.where(inside, patches, np.float32(0))
+    blurred: NDArray[np.float32] = _weights(kernel) @ patches @ _weights(kernel).T
     return blurred
 
 
