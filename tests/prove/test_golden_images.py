@@ -39,7 +39,7 @@ def test_shipped_pictures_are_what_the_renderer_draws(pictures: dict[str, Pictur
 
 
 def test_shipped_boxes_are_those_of_the_drawn_persons(pictures: dict[str, Picture]) -> None:
-    boxes = {name: p.boxes for name, p in golden_images._shipped_pictures().items()}
+    boxes = {path.stem: of for path, of in golden_images.shipped_pictures().items()}
     assert list(boxes) == NAMES
     for name, picture in pictures.items():
         np.testing.assert_allclose(boxes[name], picture.boxes, atol=1)
