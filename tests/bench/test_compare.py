@@ -78,7 +78,7 @@ def test_under_foreign_load_blocks_are_repeated_and_then_the_comparison_is_refus
     slow: Bundle,
 ) -> None:
     with busy_core():
-        found = compare(slow, slow, budget_s=8)
+        found = compare(slow, slow, budget_s=16)  # beside other programs, a start takes seconds
     reasons = " ".join(found.contest.verdict.reasons)
     assert "too few blocks: 0 of" in reasons and "foreign load" in reasons
     assert (found.ratio, found.outcome) == (None, None)

@@ -334,11 +334,14 @@ def test_many_calls_at_once_share_one_link(ssh_transport: SshTransport, deadline
 
 
 def test_no_thread_of_a_closed_transport_stays(ssh_server: SshServer, home, deadline):
+    def links() -> set[threading.Thread]:
+        return {each for each in threading.enumerate() if isinstance(each, paramiko.Transport)}
+
+    others = links()
     transport = connect(ssh_server.device(), deadline)
+    assert links() - others
     transport.close()
     end = time.monotonic() + 10
-    alive = [True]
-    while alive and time.monotonic() < end:
-        alive = [each for each in threading.enumerate() if isinstance(each, paramiko.Transport)]
+    while links() - others and time.monotonic() < end:
         time.sleep(0.05)
-    assert not alive
+    assert not links() - others
