@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from edgepose.deadline import Deadline
+from edgepose.graph.edit import readers
 
 _TIME_S = 60.0
 _SMALL = 16  # constants of so few values are settings (axes, sizes), larger ones are weights
@@ -86,8 +87,7 @@ def _each_alone(onnx_file: Path) -> Iterator[tuple[Node, Any, bytes]]:
     graph = model.graph
     values = {value.name: value for value in (*graph.input, *graph.value_info, *graph.output)}
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    read = {name for node in graph.node for name in node.input}
-    read |= {value.name for value in graph.output}
+    read = readers(graph)
     for number, node in enumerate(graph.node):
         names = [name for name in dict.fromkeys(node.input) if name]
         weights = [constants[name] for name in names if name in constants]

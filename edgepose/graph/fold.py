@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.graph.edit import readers
+
 
 def fold_batch_norms(model: Any) -> int:
     """Fold in place every BatchNormalization behind (sums of) Conv and ConvTranspose.
@@ -21,9 +23,7 @@ def fold_batch_norms(model: Any) -> int:
     folded = 0
     for norm in [node for node in graph.node if node.op_type == "BatchNormalization"]:
         producers = {name: node for node in graph.node for name in node.output}
-        readers = Counter(name for node in graph.node for name in node.input)
-        readers.update(value.name for value in graph.output)
-        leaves = _linear_leaves(norm.input[0], producers, readers)
+        leaves = _linear_leaves(norm.input[0], producers, readers(graph))
         constants = {tensor.name for tensor in graph.initializer}
         needed = {*norm.input[1:5], *(name for leaf in leaves for name in leaf.input[1:])}
         if leaves and needed <= constants:
@@ -32,20 +32,18 @@ def fold_batch_norms(model: Any) -> int:
     return folded
 
 
-def _linear_leaves(name: str, producers: dict[str, Any], readers: Counter[str]) -> list[Any]:
+def _linear_leaves(name: str, producers: dict[str, Any], reads: Counter[str]) -> list[Any]:
     """Convolutions whose sum is the tensor ``name``; empty where it is anything else."""
     node = producers.get(name)
-    if node is None or readers[name] != 1:
+    if node is None or reads[name] != 1:
         return []
     if node.op_type in ("Conv", "ConvTranspose"):
-        shared = readers[node.input[1]] != 1 or (
-            len(node.input) > 2 and readers[node.input[2]] != 1
-        )
+        shared = reads[node.input[1]] != 1 or (len(node.input) > 2 and reads[node.input[2]] != 1)
         grouped = any(item.name == "group" and item.i != 1 for item in node.attribute)
         return [] if shared or (grouped and node.op_type == "ConvTranspose") else [node]
     if node.op_type != "Add":
         return []
-    parts = [_linear_leaves(source, producers, readers) for source in node.input]
+    parts = [_linear_leaves(source, producers, reads) for source in node.input]
     return [leaf for part in parts for leaf in part] if all(parts) else []
 
 

@@ -234,3 +234,18 @@ def test_simplify_folds_the_norms_of_an_old_file_whose_weights_are_inputs_too(
     assert "BatchNormalization" not in operators(onnx.load(str(tmp_path / "simple.onnx")))
     assert [tensor.name for tensor in read_graph(tmp_path / "simple.onnx", 17).inputs] == ["x"]
     assert relative_error(before["y"], after["y"]) < 1e-5
+
+
+def test_a_norm_behind_what_a_branch_reads_too_stays() -> None:
+    def branch(name: str, operator: str) -> Any:
+        node = helper.make_node(operator, ["sum"], [name])
+        output = helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, IMAGE["x"])
+        return helper.make_graph([node], name, [], [output])
+
+    convolution = helper.make_node("Conv", ["x", "w"], ["sum"])
+    either = helper.make_node(
+        *("If", ["which"], ["z"]), then_branch=branch("a", "Relu"), else_branch=branch("b", "Neg")
+    )
+    weights = {"w": normal(4, 4, 1, 1), "which": np.array(True), **norm_weights(4)}
+    outputs_of = {"y": IMAGE["x"], "z": IMAGE["x"]}
+    assert_stays(make_model([convolution, NORM, either], IMAGE, outputs_of, weights))

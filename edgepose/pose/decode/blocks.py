@@ -45,7 +45,7 @@ def first_cells(blocks: NDArray[np.int64], width: int) -> NDArray[np.int64]:
     return cells
 
 
-def steps_within(width: int) -> NDArray[np.int64]:
-    """From a block's first cell to each of its cells, in reading order: [side, side]."""
-    steps: NDArray[np.int64] = np.arange(SIDE)[:, None] * width + np.arange(SIDE)
+def steps_within(width: int, side: int = SIDE) -> NDArray[np.int64]:
+    """From a square's first cell to each of its cells in a map ``width`` wide: [side, side]."""
+    steps: NDArray[np.int64] = np.arange(side)[:, None] * width + np.arange(side)
     return steps

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.pose.decode.blocks import steps_within
+
 
 def doubling(cells: int) -> NDArray[np.float32]:
     """Weights [2 (cells - 2) + 2, cells] of a row of cells in the row of a map twice as fine.
@@ -55,9 +57,8 @@ class Squares:
     ) -> NDArray[np.float32]:
         """Cells [N, side²], row by row, of the maps ``joints`` [N] from (left, top) on."""
         _, height, width = self.padded.shape
-        within = (np.arange(side)[:, None] * width + np.arange(side)).ravel()
         begin = (joints * height + top + self.margin) * width + left + self.margin
-        return self.padded.reshape(-1).take(begin[:, None] + within)
+        return self.padded.reshape(-1).take(begin[:, None] + steps_within(width, side).ravel())
 
     def map(self, joint: int) -> NDArray[np.float32]:
         """A map as it was given."""
